@@ -1,0 +1,188 @@
+"""The function: an event in, a presigned PUT URL out.
+
+The only place that knows the clock, the environment, randomness and the log. On the way: `events` reads
+what came, `settings` what the operator wants, `policy` decides, `signer` signs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from upload_url import events, policy, settings, signer
+from upload_url.errors import CredentialsMissing, InternalError, Refusal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class ContextCredentials(Protocol):
+        """STS credentials of the function's role, on python3.10. Any of them may be empty."""
+
+        access_key_id: str | None
+        access_key_secret: str | None
+        security_token: str | None
+
+    class Context(Protocol):
+        """What this function reads of FC's context. `credentials` is not there on python3.12."""
+
+        request_id: str
+        region: str
+        credentials: ContextCredentials | None
+
+
+def handler(event: bytes, context: Context) -> dict[str, object]:
+    """What Function Compute calls.
+
+    Returns:
+        For an HTTP trigger's event its response, `{"statusCode": int, "headers": {str: str},
+        "isBase64Encoded": false, "body": str}`, whatever happens. For a direct invocation the answer's bare
+        object.
+
+    Raises:
+        Refusal: in a direct invocation, so that a workflow can catch it by its name.
+    """
+    started = time.perf_counter()
+    request_id = getattr(context, "request_id", None) or ""
+    line: dict[str, object] = {"requestId": request_id}
+    origins: tuple[str, ...] = ()
+    request: events.Request | None = None
+    answer: dict[str, object] = {}
+    refusal: Refusal | None = None
+    http = False
+    try:
+        payload = events.parse(event)
+        http = events.is_http(payload)
+        origins = settings.origins(os.environ, [])
+        request = events.from_http(payload) if http else events.from_payload(payload)
+        if request.method == "OPTIONS":
+            line["outcome"] = "preflight"
+        else:
+            answer = _answer(request, context, line)
+    except Refusal as refused:
+        refusal = refused
+    except Exception as crash:
+        refusal = InternalError(
+            "Nobody foresaw this. More is in the function's log, under this request's id.", log=_frames(crash)
+        )
+    if refusal:
+        line["code"] = type(refusal).__name__
+        line["detail"] = str(refusal)
+        if refusal.field is not None:
+            line["field"] = refusal.field
+        if refusal.log is not None:
+            line["log"] = refusal.log
+    line["milliseconds"] = round((time.perf_counter() - started) * 1000, 3)
+    print(json.dumps(line), flush=True)
+
+    if refusal:
+        if not http:
+            # A workflow catches on the error's name; what FC sends back with it is this frame and no other.
+            refusal.__context__ = None
+            raise refusal.with_traceback(None) from None
+        return events.reply(refusal.status, refusal.problem(request_id), request=request, origins=origins)
+    if not http:
+        return answer
+    return events.reply(200 if answer else 204, answer or None, request=request, origins=origins)
+
+
+def _answer(request: events.Request, context: Context, line: dict[str, object]) -> dict[str, object]:
+    chosen = _settings(context)
+    identity = request.identity(chosen.policy.identity_header)
+    fields = request.fields()
+    credentials = _credentials(context)
+    upload = policy.allow(
+        fields,
+        chosen.policy,
+        identity=identity,
+        sts=bool(credentials.security_token),
+        new_id=lambda: os.urandom(16).hex(),
+    )
+    signed_headers = upload.signed_headers()
+    now = int(time.time())
+    if chosen.signer == "oss2":
+        from upload_url import sdk_signer
+
+        url, now = sdk_signer.presign(
+            credentials,
+            endpoint=chosen.endpoint,
+            custom_domain=chosen.custom_domain,
+            bucket=chosen.bucket,
+            key=upload.key,
+            region=chosen.region,
+            expires=upload.expires,
+            headers=signed_headers,
+        )
+    else:
+        url = signer.presign(
+            credentials,
+            base_url=chosen.base_url,
+            bucket=chosen.bucket,
+            key=upload.key,
+            region=chosen.region,
+            expires=upload.expires,
+            now=now,
+            headers=signed_headers,
+            additional_headers=signed_headers,
+        )
+    line["outcome"] = "signed"
+    line["key"] = upload.key
+    line["size"] = upload.size
+    line["type"] = upload.headers.get("Content-Type")
+    line["expires"] = upload.expires
+    answer: dict[str, object] = {
+        "method": "PUT",
+        "url": url,
+        "headers": upload.headers,
+        "key": upload.key,
+        "bucket": chosen.bucket,
+        "expires": upload.expires,
+        "expiresAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now + upload.expires)),
+    }
+    if upload.size is not None:
+        answer["size"] = upload.size
+    return answer
+
+
+_loaded: tuple[tuple[str | None, ...], settings.Settings] | None = None
+
+
+def _settings(context: Context) -> settings.Settings:
+    """The settings of the environment as it is now; read anew only if a variable has changed."""
+    global _loaded
+    environ = os.environ
+    region = environ.get("FC_REGION") or getattr(context, "region", None) or ""
+    seen = (region, *map(environ.get, settings.NAMES))
+    if _loaded is None or _loaded[0] != seen:
+        _loaded = None
+        _loaded = (seen, settings.load(environ, region))
+    return _loaded[1]
+
+
+def _credentials(context: Context) -> signer.Credentials:
+    """The role's: from the context on python3.10, from the environment on python3.12. FC renews them."""
+    given = getattr(context, "credentials", None)
+    key_id, secret = getattr(given, "access_key_id", None), getattr(given, "access_key_secret", None)
+    token = getattr(given, "security_token", None)
+    if not (key_id and secret):
+        key_id = os.environ.get("ALIBABA_CLOUD_ACCESS_KEY_ID")
+        secret = os.environ.get("ALIBABA_CLOUD_ACCESS_KEY_SECRET")
+        token = os.environ.get("ALIBABA_CLOUD_SECURITY_TOKEN")
+    if not (key_id and secret):
+        raise CredentialsMissing(
+            "The function cannot sign. The reason is in its log, under this request's id.",
+            log="Give the function a role that may oss:PutObject; Function Compute then hands over its "
+            "credentials. Elsewhere set ALIBABA_CLOUD_ACCESS_KEY_ID, _ACCESS_KEY_SECRET and _SECURITY_TOKEN.",
+        )
+    return signer.Credentials(key_id, secret, token or "")
+
+
+def _frames(crash: Exception) -> list[str]:
+    """Where it happened. Without the message, which may quote what it choked on: a token, a secret."""
+    import traceback  # only a crash pays for it
+
+    frames = [
+        f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(crash.__traceback__)
+    ]
+    return [type(crash).__name__, *frames]

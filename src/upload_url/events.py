@@ -1,0 +1,269 @@
+"""Function Compute's events as requests, answers as Function Compute's responses.
+
+Three ways in: an HTTP trigger's event; a CloudEvents envelope (EventBridge); anything else is the request
+object itself (direct invocation, CloudFlow). The platform's dictionaries are read here and go no further
+inwards.
+
+Sources: https://help.aliyun.com/en/functioncompute/fc-3-0/user-guide/http-trigger-invoking-function (event,
+response), https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md (envelope),
+https://fetch.spec.whatwg.org/#http-cors-protocol (CORS)
+"""
+
+from __future__ import annotations
+
+import json
+from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
+
+from upload_url.errors import InvalidEvent, InvalidField, InvalidJson, MethodNotAllowed, UnknownField
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+METHODS = "GET, POST, OPTIONS"
+#: More than the largest request there can be (a key, 8 KB of headers, each character written as \uXXXX),
+#: far less than FC's 32 MB.
+MAX_BODY_BYTES = 65536
+#: What a browser on an origin that is not listed is told. FC would otherwise echo its origin; `null` is
+#: what sandboxed frames have.
+NO_ORIGIN = "https://origin-not-allowed.invalid"
+
+#: A field that gives other triggers' events away -> what to say.
+_OTHER_EVENTS = {
+    "events": "This is an OSS trigger's event",
+    "triggerTime": "This is a timer's event",
+    "triggerName": "This is a timer's event",
+    "httpMethod": "This is an API Gateway event",
+}
+_EXPECTED = (
+    'expected is an HTTP trigger\'s event, a request object such as {} or {"filename":"cat.png"}, '
+    "or one CloudEvent with that object in data."
+)
+
+
+class Request:
+    """What has arrived, free of the platform.
+
+    Attributes:
+        method: `GET`, `POST`, `OPTIONS` or any other; of a direct invocation `POST`.
+        headers: names lowered; repeated ones joined by commas. None in a direct invocation.
+        query: decoded; repeated names joined by commas.
+        body: not yet parsed; of a direct invocation the object itself.
+        direct: whether there is no HTTP: the answer is then the bare object, and a refusal is raised.
+    """
+
+    __slots__ = ("body", "direct", "headers", "method", "query")
+
+    def __init__(
+        self,
+        method: str,
+        headers: Mapping[str, str],
+        query: Mapping[str, str],
+        body: bytes | str | dict[str, object],
+        direct: bool,
+    ) -> None:
+        self.method = method
+        self.headers = headers
+        self.query = query
+        self.body = body
+        self.direct = direct
+
+    def identity(self, header: str) -> str | None:
+        """Who is asking, as the trigger or the invoker says it; None if it does not.
+
+        Args:
+            header: where the trigger says it, lowered; "" where nobody needs to.
+        """
+        if not self.direct:
+            return self.headers.get(header)
+        # Taken out of the request, whose other fields mean the same whichever way they came.
+        identity = self.body.pop("identity", None) if header and isinstance(self.body, dict) else None
+        if identity is not None and not isinstance(identity, str):
+            raise InvalidField("identity is a string.", field="identity")
+        return identity
+
+    def fields(self) -> dict[str, object]:
+        """The request's object.
+
+        Raises:
+            MethodNotAllowed: the method is none that carries one.
+            InvalidJson: the body is not one JSON object.
+            UnknownField: the query names a field that only a body can hold.
+        """
+        if isinstance(self.body, dict):
+            return self.body
+        if self.method == "GET":
+            return _query_fields(self.query)
+        if self.method != "POST":
+            raise MethodNotAllowed(
+                f"{self.method[:16]} is not supported; use POST or GET.", allowed=METHODS.split(", ")
+            )
+        if len(self.body) > MAX_BODY_BYTES:
+            raise InvalidJson(f"The body has more than {MAX_BODY_BYTES} bytes.", limit=MAX_BODY_BYTES)
+        if not self.body:
+            return {}
+        fields = _parse(self.body)
+        if not isinstance(fields, dict):
+            raise InvalidJson("The body is JSON, but not an object: {} is the smallest request.")
+        return fields
+
+
+def parse(event: bytes) -> Any:
+    """The event's JSON.
+
+    Raises:
+        InvalidJson: it is none. An empty event is the empty request.
+    """
+    return _parse(event) if event else {}
+
+
+def is_http(payload: object) -> bool:
+    """Whether an HTTP trigger has sent it; no request object has fields of these names."""
+    return isinstance(payload, dict) and ("requestContext" in payload or "rawPath" in payload)
+
+
+def from_http(payload: dict[str, Any]) -> Request:
+    """The request in an HTTP trigger's event. Fields may be absent or null, but not of another type.
+
+    Raises:
+        InvalidEvent: Function Compute would not send this.
+    """
+    http = _object(_object(payload, "requestContext"), "http")
+    method = http.get("method")
+    if not isinstance(method, str) or not method:
+        raise InvalidEvent("The event has no requestContext.http.method; an HTTP trigger's event has one.")
+    body: object = payload.get("body")
+    encoded = payload.get("isBase64Encoded")
+    if body is None:
+        body = ""
+    if not isinstance(body, str) or not (encoded is None or isinstance(encoded, bool)):
+        raise InvalidEvent("The event's body is not a string, or isBase64Encoded neither true nor false.")
+    if encoded:
+        body = _base64(body)
+    headers: dict[str, str] = {}
+    for name, value in _strings(payload, "headers").items():
+        low = name.lower()
+        headers[low] = f"{headers[low]},{value}" if low in headers else value
+    return Request(method, headers, _strings(payload, "queryParameters"), body, direct=False)
+
+
+def from_payload(payload: Any) -> Request:
+    """The request in a direct invocation's payload or a CloudEvent.
+
+    Raises:
+        InvalidEvent: it is some other service's event.
+        InvalidJson: it is not an object.
+    """
+    if isinstance(payload, list):
+        raise InvalidEvent("This is a list of events, as event streams send: " + _EXPECTED)
+    if not isinstance(payload, dict):
+        raise InvalidJson("The payload is JSON, but not an object: {} is the smallest request.")
+    for name, what in _OTHER_EVENTS.items():
+        if name in payload:
+            raise InvalidEvent(f"{what}: {_EXPECTED}")
+    if "specversion" in payload:
+        data = payload.get("data")
+        if not isinstance(data, dict):
+            raise InvalidEvent("The CloudEvent's data is not an object: " + _EXPECTED)
+        payload = data
+    return Request("POST", {}, {}, payload, direct=True)
+
+
+def reply(
+    status: int,
+    body: dict[str, object] | None,
+    *,
+    request: Request | None,
+    origins: tuple[str, ...],
+) -> dict[str, object]:
+    """The response as Function Compute takes it; every answer to an HTTP request leaves through here.
+
+    Args:
+        status: the HTTP status.
+        body: what is answered as JSON; None for a preflight.
+        request: what is answered; None if it could not be read.
+        origins: whose pages may read the answer.
+    """
+    headers = {"Cache-Control": "no-store"}
+    if origins == ("*",):
+        headers["Access-Control-Allow-Origin"] = "*"
+    else:
+        origin = request.headers.get("origin", "").lower() if request else ""
+        headers["Access-Control-Allow-Origin"] = origin if origin in origins else NO_ORIGIN
+        headers["Vary"] = "Origin"
+    if body is None:
+        headers["Access-Control-Allow-Methods"] = METHODS
+        headers["Access-Control-Allow-Headers"] = "authorization, content-type"
+        headers["Access-Control-Max-Age"] = "600"
+        text = ""
+    else:
+        headers["Content-Type"] = "application/json" if status == 200 else "application/problem+json"
+        text = json.dumps(body)
+    if status == 405:
+        headers["Allow"] = METHODS
+    return {"statusCode": status, "headers": headers, "isBase64Encoded": False, "body": text}
+
+
+def _query_fields(query: Mapping[str, str]) -> dict[str, object]:
+    fields: dict[str, object] = {}
+    for name, value in query.items():
+        if name in ("headers", "metadata"):
+            raise UnknownField(f"{name} does not fit into a query: send the request by POST.", field=name)
+        number = name in ("size", "expires") and value.isascii() and value.isdigit() and len(value) <= 18
+        fields[name] = int(value) if number else value
+    return fields
+
+
+def _object(parent: dict[str, Any], name: str) -> dict[str, Any]:
+    value = parent.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidEvent(f"The event's {name} is not an object.")
+    return value
+
+
+def _strings(parent: dict[str, Any], name: str) -> dict[str, str]:
+    table: dict[str, Any] = _object(parent, name)
+    for value in table.values():
+        if not isinstance(value, str):
+            raise InvalidEvent(f"The event's {name} are not all strings.")
+    return table
+
+
+def _base64(text: str) -> bytes:
+    try:
+        data = a2b_base64(text)
+    except (Base64Error, ValueError):
+        data = b""
+    # Encoded anew, because a2b_base64 passes over what is not base64.
+    if b2a_base64(data, newline=False).decode() != text:
+        raise InvalidEvent("The event's body is not the base64 that isBase64Encoded promises.")
+    return data
+
+
+def _parse(data: bytes | str) -> Any:
+    try:
+        return _DECODER.decode(data if isinstance(data, str) else data.decode())
+    except UnicodeDecodeError as error:
+        raise InvalidJson("It is not UTF-8.") from error
+    except RecursionError as error:
+        raise InvalidJson("It is nested too deeply.") from error
+    except ValueError as error:
+        raise InvalidJson(f"It is not JSON: {error}.") from error
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("an object has two members of one name")
+    return table
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
