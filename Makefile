@@ -4,7 +4,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check clean
+# What Function Compute runs src/ on. Tested on those that this machine has, by name or by way of pyenv.
+RUNTIMES = 3.10 3.12
+SRC_TESTS = $(patsubst %,tests/test_%.py,errors events index policy sdk_signer settings signer)
+
+.PHONY: run check test clean $(RUNTIMES:%=test-on-%)
 
 run: ## the function and an OSS stand-in on this machine
 	$(PYTHON) -m local
@@ -14,8 +18,14 @@ check: $(VENV)/.made ## format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: $(VENV)/.made ## everything
+test: $(VENV)/.made $(RUNTIMES:%=test-on-%) ## src/ on FC's Pythons, then everything on this one
 	$(BIN)/pytest --cov
+
+$(RUNTIMES:%=test-on-%): test-on-%:
+	@python=$$(command -v python$* || true); $$python -c '' 2>/dev/null || python=$$(pyenv prefix $* 2>/dev/null)/bin/python; \
+	if $$python -c '' 2>/dev/null; then \
+		$(MAKE) --no-print-directory PYTHON=$$python VENV=$(VENV)-$* $(VENV)-$*/.made && $(VENV)-$*/bin/pytest $(SRC_TESTS) --cov; \
+	else echo "Python $* is not on this machine: src/ is not tested on it."; fi
 
 $(VENV)/.made: requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,4 +33,4 @@ $(VENV)/.made: requirements.txt requirements-dev.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) $(RUNTIMES:%=$(VENV)-%) build

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from upload_url.signer import Credentials
 
-#: The first oss2 that presigns V4.
-OLDEST = (2, 18, 4)
+#: The first oss2 that does all of it: 2.18.4 presigns V4, but can bind no additional headers, so no size.
+OLDEST = (2, 18, 6)
 
 
 def presign(
@@ -49,7 +49,7 @@ def presign(
         headers: all to be signed; those that V4 does not sign by itself become additional headers.
 
     Raises:
-        Misconfigured: oss2 is absent, or too old to presign V4.
+        Misconfigured: oss2 is absent or too old.
     """
     oss2 = _oss2()
     auth = oss2.ProviderAuthV4(
@@ -79,7 +79,7 @@ def _oss2() -> Any:  # oss2 has no types
         raise _too_old(f"oss2 cannot be imported ({error})") from error
     version = oss2.__version__
     if tuple([int(part) for part in version.split(".")[:3] if part.isdigit()]) < OLDEST:
-        raise _too_old(f"oss2 {version} cannot presign V4")
+        raise _too_old(f"oss2 {version} is too old to presign V4 with additional headers")
     # At DEBUG it logs what it signs, the security token included.
     logging.getLogger("oss2").setLevel(logging.INFO)
     return oss2
