@@ -1,12 +1,18 @@
 """Function Compute's HTTP trigger on a laptop: request to event, and the handler's dictionary to answer.
 
-`event_of` and `answer_of` are the two translations; `Fc.respond` puts a handler between them, and `serve`
-that on a port of this machine.
+`event_of` and `answer_of` are the two translations, `Fc.respond` puts a handler between them, and `serve`
+that on a port of this machine. Requests may arrive at once, but the handler sees one at a time, as on an
+instance.
+
+Not done: the trigger's own authentication, asynchronous invocation, the function's timeout and memory.
 
 Source:
-    https://help.aliyun.com/en/functioncompute/http-trigger-invoking-function (event and answer),
-    https://help.aliyun.com/en/functioncompute/error-handling-1-1 (exceptions). Where they are silent: a
-    body is base64 unless its Content-Type is textual and its bytes are UTF-8; an exception is a 502.
+    https://help.aliyun.com/en/functioncompute/http-trigger-invoking-function (event, answer, limits),
+    https://help.aliyun.com/en/functioncompute/error-handling-1-1 (exceptions),
+    https://help.aliyun.com/en/functioncompute/context-1 (context). Where they are silent: a body is base64
+    unless its Content-Type is textual and its bytes are UTF-8, and also when empty without a Content-Type; an
+    exception is a 502; a result that is no answer is sent as it is, with 200; the header block counts as the
+    bytes of names and values.
 """
 
 from __future__ import annotations
@@ -15,11 +21,15 @@ import base64
 import contextlib
 import io
 import json
+import logging
+import re
 import secrets
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from email.utils import formatdate
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
@@ -28,10 +38,13 @@ from . import server
 Handler = Callable[[bytes, Any], Any]
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS")
-_MAX_HEADERS = 8 * 1024
-_MAX_TARGET = 4 * 1024
-_MAX_BODY = 32 * 2**20
-_DROPPED = frozenset({"connection", "keep-alive"})
+MAX_HEADERS = 8 * 1024
+MAX_TARGET = 4 * 1024
+MAX_BODY = 32 * 2**20
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+#: Host is in the event's requestContext, and a body is whole by then.
+_NOT_PASSED = frozenset({"connection", "host", "keep-alive", "transfer-encoding"})
 _RESERVED = frozenset({"connection", "content-length", "date", "keep-alive", "server", "upgrade"})
 
 
@@ -42,37 +55,23 @@ class Credentials(NamedTuple):
     access_key_secret: str
     security_token: str
 
-
-class Function(NamedTuple):
-    """What the context says of the function."""
-
-    name: str = "presign"
-    handler: str = "index.handler"
-    memory: int = 128
-    timeout: int = 10
-
-
-class Context(NamedTuple):
-    """The second argument of a handler, as on python3.10."""
-
-    request_id: str
-    region: str
-    account_id: str
-    function: Function
-    credentials: Credentials | None
+    def __repr__(self) -> str:
+        return f"Credentials({self.access_key_id}, ***, ***)"
 
 
 class Fc:
     """One function behind its HTTP trigger.
 
     Args:
-        handler: is called for one request at a time, as on an instance of FC.
+        handler: is called for one request at a time.
         methods: of the trigger; others get 403.
-        credentials: of the role; None is a function without one, and python3.12.
+        runtime: `python3.10`, or `python3.12`, whose context has no credentials: there they are in the
+            environment.
+        credentials: of the role; None is a function without one.
         region: where it runs.
         account_id: whose it is.
         clock: gives seconds since the epoch.
-        log: is given one line for each request, and the traceback of an exception.
+        log: is given what the function prints, line by line, and the traceback of an exception.
     """
 
     def __init__(
@@ -80,6 +79,7 @@ class Fc:
         handler: Handler,
         *,
         methods: Sequence[str] = METHODS,
+        runtime: str = "python3.10",
         credentials: Credentials | None = None,
         region: str = "cn-hangzhou",
         account_id: str = "1234567890123456",
@@ -87,7 +87,8 @@ class Fc:
         log: Callable[[str], None] | None = None,
     ) -> None:
         self.handler = handler
-        self.methods = methods
+        self.methods = tuple(methods)
+        self.runtime = runtime
         self.credentials = credentials
         self.region = region
         self.account_id = account_id
@@ -96,134 +97,94 @@ class Fc:
         self._one = threading.Lock()
 
     def respond(
-        self, method: str, url: str, headers: Iterable[tuple[str, str]], body: server.Readable
+        self,
+        method: str,
+        url: str,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes | server.Readable = b"",
     ) -> server.Answer:
-        """Answer one request as FC does."""
+        """Answer one request as FC does.
+
+        Args:
+            method: as sent.
+            url: absolute, percent-encoded, as sent.
+            headers: as sent, in any case; text of which each character is one byte.
+            body: without the framing of chunks.
+        """
         token = secrets.token_hex(14)
         request_id = f"1-{token[:8]}-{token[8:16]}-{token[16:]}"
         pairs = list(headers)
-        status, answered, content = self._answer(method, url, pairs, body, request_id)
+        source = io.BytesIO(body) if isinstance(body, bytes) else body
+        status, answered, content = self._answer(method, url, pairs, source, request_id)
         origin = next((value for name, value in pairs if name.lower() == "origin"), None)
-        names = {name.lower() for name in answered}
-        if origin is not None and "access-control-allow-origin" not in names:
+        if origin is not None and "Access-Control-Allow-Origin" not in answered:
             answered["Access-Control-Allow-Origin"] = origin
             answered["Access-Control-Allow-Credentials"] = "true"
+            answered.setdefault("Access-Control-Expose-Headers", "Date,x-fc-request-id,x-fc-error-type")
         answered["X-Fc-Request-Id"] = request_id
+        answered["Date"] = formatdate(self.clock(), usegmt=True)
         answered["Content-Length"] = str(len(content))
         return status, answered, io.BytesIO(content)
 
     def _answer(
         self, method: str, url: str, headers: list[tuple[str, str]], body: server.Readable, request_id: str
     ) -> tuple[int, dict[str, str], bytes]:
+        names = {name.lower(): value for name, value in headers}
+        preflight = method == "OPTIONS" and "access-control-request-method" in names
+        if preflight and method not in self.methods:
+            return _platform_preflight(names)
         if method not in self.methods:
             return _refusal(403, "AccessDenied", f"The trigger does not allow {method}.")
         target = "/" + url.partition("://")[2].partition("/")[2]
-        if len(target) > _MAX_TARGET:
+        if len(target) > MAX_TARGET:
             return _refusal(400, "InvalidArgument", "Path and query are over 4 KB.")
-        if sum(len(name) + len(value) for name, value in headers) > _MAX_HEADERS:
+        if sum(len(name) + len(value) for name, value in headers) > MAX_HEADERS:
             return _refusal(400, "InvalidArgument", "The headers are over 8 KB.")
-        content = b""
-        while data := body.read(server.CHUNK):
-            content += data
-            if len(content) > _MAX_BODY:
-                return _refusal(400, "InvalidArgument", "The body is over 32 MB.")
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while data := body.read(server.CHUNK):
+                parts.append(data)
+                size += len(data)
+                if size > MAX_BODY:
+                    return _refusal(400, "InvalidArgument", "The body is over 32 MB.")
+        except server.ClientGone:
+            raise
+        except server.BrokenBody as broken:
+            return _refusal(400, "InvalidArgument", str(broken))
+        announced = names.get("content-length", "")
+        if announced.isdigit() and size < int(announced):
+            return _refusal(400, "InvalidArgument", "The body is shorter than its Content-Length.")
         event = event_of(
             method,
             target,
             headers,
-            content,
+            b"".join(parts),
             request_id=request_id,
             account_id=self.account_id,
             now=self.clock(),
         )
-        context = Context(request_id, self.region, self.account_id, Function(), self.credentials)
+        return self._invoke(event, request_id)
+
+    def _invoke(self, event: bytes, request_id: str) -> tuple[int, dict[str, str], bytes]:
+        context = context_of(
+            request_id,
+            runtime=self.runtime,
+            region=self.region,
+            account_id=self.account_id,
+            credentials=self.credentials,
+        )
+        printed = io.StringIO()
         try:
-            with self._one:
+            with self._one, contextlib.redirect_stdout(printed):
                 result = self.handler(event, context)
-        except Exception as error:  # FC answers every exception
-            self.log(traceback.format_exc())
+            return answer_of(result)
+        except (Exception, SystemExit) as error:  # FC answers for every exception
+            print(traceback.format_exc(), file=printed)
             return _unhandled(error)
-        return answer_of(result)
-
-
-def event_of(
-    method: str,
-    target: str,
-    headers: Iterable[tuple[str, str]],
-    body: bytes,
-    *,
-    request_id: str,
-    account_id: str,
-    now: float,
-    source_ip: str = "127.0.0.1",
-) -> bytes:
-    """The event of an HTTP request.
-
-    Args:
-        method: as sent.
-        target: path and query, percent-encoded, as sent.
-        headers: as sent; repeated ones are joined by ",".
-        body: without the framing of chunks.
-        request_id: goes into `requestContext`.
-        account_id: goes into `requestContext`.
-        now: seconds since the epoch.
-        source_ip: of the caller.
-    """
-    folded: dict[str, str] = {}
-    for name, value in headers:
-        name = _canonical(name)
-        if name.lower() in _DROPPED or name.startswith("X-Fc-"):
-            continue
-        folded[name] = f"{folded[name]},{value}" if name in folded else value
-    query: dict[str, str] = {}
-    path, _, raw_query = target.partition("?")
-    for name, value in parse_qsl(raw_query, keep_blank_values=True):
-        query[name] = f"{query[name]},{value}" if name in query else value
-    text, encoded = _body_text(body, folded.get("Content-Type", ""))
-    host = folded.get("Host", "")
-    return json.dumps(
-        {
-            "version": "v1",
-            "rawPath": path,
-            "headers": folded,
-            "queryParameters": query,
-            "body": text,
-            "isBase64Encoded": encoded,
-            "requestContext": {
-                "accountId": account_id,
-                "domainName": host,
-                "domainPrefix": host.partition(".")[0],
-                "http": {
-                    "method": method,
-                    "path": unquote(path),
-                    "protocol": "HTTP/1.1",
-                    "sourceIp": source_ip,
-                    "userAgent": folded.get("User-Agent", ""),
-                },
-                "requestId": request_id,
-                "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
-                "timeEpoch": str(int(now * 1000)),
-            },
-        },
-        ensure_ascii=False,
-    ).encode()
-
-
-def answer_of(result: Any) -> tuple[int, dict[str, str], bytes]:
-    """What FC makes of a handler's result: status, headers, body."""
-    if not isinstance(result, Mapping) or not isinstance(result.get("statusCode"), int):
-        return 200, {"Content-Type": "application/json"}, json.dumps(result).encode()
-    headers = {
-        str(name): str(value)
-        for name, value in (result.get("headers") or {}).items()
-        if name.lower() not in _RESERVED and not name.lower().startswith("x-fc-")
-    }
-    if sum(len(name) + len(value) for name, value in headers.items()) > _MAX_HEADERS:
-        return _refusal(502, "BadResponse", "The headers of the answer are over 8 KB.")
-    body = str(result.get("body") or "").encode()
-    if result.get("isBase64Encoded"):
-        body = base64.b64decode(body)
-    return result["statusCode"], headers, body
+        finally:
+            for line in printed.getvalue().splitlines():
+                self.log(line)
 
 
 @contextlib.contextmanager
@@ -238,41 +199,178 @@ def serve(handler: Handler, port: int = 0, **options: Any) -> Iterator[str]:
     Raises:
         OSError: the port is taken.
     """
-    with serve_fc(Fc(handler, **options), port) as address:
+    with server.serve(Fc(handler, **options).respond, refuse=refuse, port=port) as address:
         yield address
 
 
-@contextlib.contextmanager
-def serve_fc(fc: Fc, port: int = 0) -> Iterator[str]:
-    """The same for an `Fc`."""
-
-    def refuse(status: int, message: str) -> server.Answer:
-        _, headers, content = _refusal(status, "InvalidArgument", message)
-        return status, {**headers, "Content-Length": str(len(content))}, io.BytesIO(content)
-
-    with server.serve(fc.respond, refuse=refuse, port=port) as address:
-        yield address
+def refuse(status: int, message: str) -> server.Answer:
+    """The answer to what is not a request, or broke this module."""
+    code = "InternalServerError" if status >= 500 else "InvalidArgument"
+    status, headers, content = _refusal(status, code, message)
+    return status, {**headers, "Content-Length": str(len(content))}, io.BytesIO(content)
 
 
-def _canonical(name: str) -> str:
-    """As Go writes it: every part between hyphens with one capital."""
+def event_of(
+    method: str,
+    target: str,
+    headers: Iterable[tuple[str, str]],
+    body: bytes,
+    *,
+    request_id: str,
+    account_id: str,
+    now: float,
+    source_ip: str = "127.0.0.1",
+) -> bytes:
+    """The event of an HTTP request, as JSON.
+
+    Args:
+        method: as sent.
+        target: path and query, percent-encoded, as sent.
+        headers: as sent; repeated ones are joined by ",".
+        body: without the framing of chunks.
+        request_id: goes into `requestContext`.
+        account_id: goes into `requestContext`.
+        now: seconds since the epoch.
+        source_ip: of the caller.
+    """
+    passed: dict[str, str] = {}
+    host = ""
+    for name, value in headers:
+        name, value = canonical_name(name), _text(value)
+        if name == "Host":
+            host = value
+        if name.lower() not in _NOT_PASSED and not name.startswith("X-Fc-"):
+            passed[name] = f"{passed[name]},{value}" if name in passed else value
+    raw_path, _, raw_query = _text(target).partition("?")
+    query: dict[str, str] = {}
+    for name, value in parse_qsl(raw_query, keep_blank_values=True):
+        query[name] = f"{query[name]},{value}" if name in query else value
+    text, encoded = _body_of(body, passed.get("Content-Type", ""))
+    event = {
+        "version": "v1",
+        "rawPath": raw_path,
+        "headers": passed,
+        "queryParameters": query,
+        "body": text,
+        "isBase64Encoded": encoded,
+        "requestContext": {
+            "accountId": account_id,
+            "domainName": host,
+            "domainPrefix": host.partition(".")[0],
+            "http": {
+                "method": method,
+                "path": unquote(raw_path),
+                "protocol": "HTTP/1.1",
+                "sourceIp": source_ip,
+                "userAgent": passed.get("User-Agent", ""),
+            },
+            "requestId": request_id,
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
+            "timeEpoch": str(int(now * 1000)),
+        },
+    }
+    return json.dumps(event, ensure_ascii=False).encode()
+
+
+def context_of(
+    request_id: str, *, runtime: str, region: str, account_id: str, credentials: Credentials | None
+) -> SimpleNamespace:
+    """The handler's second argument, with the attributes that the runtime gives it."""
+    function = SimpleNamespace(name="oss-upload-url", handler="index.handler", memory=128, timeout=10)
+    logger = logging.getLogger()
+    context = SimpleNamespace(
+        request_id=request_id,
+        region=region,
+        account_id=account_id,
+        function=function,
+        getLogger=lambda: logger,
+    )
+    if runtime == "python3.12":
+        function.version_id, function.qualifier = "", "LATEST"
+        context.log_project = context.log_store = ""
+        context.logger = logger
+    else:
+        context.credentials = credentials or Credentials("", "", "")
+        context.service = SimpleNamespace(log_project="", log_store="", qualifier="LATEST", version_id="")
+    return context
+
+
+def answer_of(result: Any) -> tuple[int, dict[str, str], bytes]:
+    """What FC makes of a handler's result: status, headers, body.
+
+    Raises:
+        TypeError: JSON cannot hold it; for FC that is the function's exception.
+    """
+    if isinstance(result, bytes):
+        return 200, {"Content-Type": "application/octet-stream"}, result
+    result = json.loads(json.dumps(result))
+    if not isinstance(result, dict) or "statusCode" not in result:
+        text = result if isinstance(result, str) else json.dumps(result)
+        return 200, {"Content-Type": "application/json"}, text.encode()
+    status, given, body = result["statusCode"], result.get("headers") or {}, result.get("body")
+    if type(status) is not int or not 100 <= status <= 599 or not isinstance(given, dict):
+        return _refusal(502, "BadResponse", "statusCode is not a status, or headers are not an object.")
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in given.items():
+        name, value = canonical_name(raw_name), _latin1(str(raw_value))
+        if not _TOKEN.fullmatch(name) or re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
+            return _refusal(502, "BadResponse", f"The header {name!r} is not one of HTTP.")
+        if not _is_reserved(name.lower(), value):
+            headers[name] = value
+    if sum(len(name) + len(value) for name, value in headers.items()) > MAX_HEADERS:
+        return _refusal(502, "BadResponse", "The headers of the answer are over 8 KB.")
+    text = body if isinstance(body, str) else "" if body is None else json.dumps(body)
+    content = text.encode("utf-8", "replace")
+    if result.get("isBase64Encoded"):
+        try:
+            content = base64.b64decode(content, validate=True)
+        except ValueError:
+            return _refusal(502, "BadResponse", "The body is not base64, as isBase64Encoded says it is.")
+    if content:
+        headers.setdefault("Content-Type", "application/json")
+    return status, headers, content
+
+
+def canonical_name(name: str) -> str:
+    """A header's name as Go writes it, a capital after each hyphen; what is no name stays as it is."""
+    if not _TOKEN.fullmatch(name):
+        return name
     return "-".join(part.capitalize() for part in name.split("-"))
 
 
-def _body_text(body: bytes, content_type: str) -> tuple[str, bool]:
+def _body_of(body: bytes, content_type: str) -> tuple[str, bool]:
     kind = content_type.partition(";")[0].strip().lower()
-    if kind.startswith("text/") or kind.endswith(("json", "xml", "x-www-form-urlencoded")) or not body:
+    textual = kind.startswith("text/") or kind.endswith(
+        ("json", "xml", "javascript", "x-www-form-urlencoded")
+    )
+    if textual:
         with contextlib.suppress(UnicodeDecodeError):
             return body.decode(), False
     return base64.b64encode(body).decode(), True
 
 
+def _is_reserved(name: str, value: str) -> bool:
+    """What a function cannot set."""
+    if name == "content-disposition":
+        return value.strip().lower().startswith("attachment")
+    return name in _RESERVED or name.startswith("x-fc-")
+
+
+def _platform_preflight(names: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
+    """What FC says where the trigger does not pass OPTIONS to the function: all is allowed."""
+    headers = {"Access-Control-Allow-Methods": names["access-control-request-method"]}
+    if "access-control-request-headers" in names:
+        headers["Access-Control-Allow-Headers"] = names["access-control-request-headers"]
+    return 200, headers, b""
+
+
 def _refusal(status: int, code: str, message: str) -> tuple[int, dict[str, str], bytes]:
     body = json.dumps({"ErrorCode": code, "ErrorMessage": message}).encode()
-    return status, {"Content-Type": "application/json", "X-Fc-Error-Code": code}, body
+    return status, {"Content-Type": "application/json", "X-Fc-Error-Type": code}, body
 
 
-def _unhandled(error: Exception) -> tuple[int, dict[str, str], bytes]:
+def _unhandled(error: BaseException) -> tuple[int, dict[str, str], bytes]:
+    # The first frame is ours.
     frames = [
         [f'File "{frame.filename}"', f"line {frame.lineno}", f"in {frame.name}", frame.line or ""]
         for frame in traceback.extract_tb(error.__traceback__)[1:]
@@ -280,3 +378,13 @@ def _unhandled(error: Exception) -> tuple[int, dict[str, str], bytes]:
     body = {"errorMessage": str(error), "errorType": type(error).__name__, "stackTrace": frames}
     headers = {"Content-Type": "application/json", "X-Fc-Error-Type": "UnhandledInvocationError"}
     return 502, headers, json.dumps(body).encode()
+
+
+def _text(value: str) -> str:
+    """Bytes as latin-1 text, read as UTF-8, with Go's replacement for what is not."""
+    return value.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def _latin1(value: str) -> str:
+    """UTF-8 as latin-1 text, a character for each byte."""
+    return value.encode("utf-8", "replace").decode("latin-1")

@@ -1,11 +1,13 @@
 """HTTP/1.1 on a loopback port, in front of one function from request to answer.
 
 It frames: request lines, header blocks, bodies of a known length or in chunks. It knows neither OSS nor FC;
-both stand behind it as an `Answerer`. No input ends it: what is not HTTP gets the refusal that the
-answerer's side chose, and the connection is closed.
+both stand behind it as an `Answerer`. No input ends it: what is not HTTP gets the refusal that the answerer's
+side chose, and the connection is closed.
 
-`http.server` parses the request; what it would do differently from a real front is overridden here: it
-answers ``Expect`` before anybody looked at the request, and folds ``//`` at the start of a path.
+`http.server` would not do: it answers ``Expect`` before anybody has looked at the request, folds ``//`` at
+the start of a path, and reads headers as mail, where a bare CR begins a new one.
+
+Source: https://www.rfc-editor.org/rfc/rfc9112 (its stricter choice wherever it offers one)
 """
 
 from __future__ import annotations
@@ -20,25 +22,34 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler
-from typing import IO, Protocol
+from http import HTTPStatus
+from typing import IO, NamedTuple, Protocol
 
 CHUNK = 64 * 1024
-_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
-#: Seconds without a byte from the client.
+#: Seconds without a byte from the client, between requests and inside one.
 IDLE = 60.0
 #: Seconds for which a refused body is still taken in, so that the client gets to read the refusal.
 LINGER = 20.0
+_MAX_LINE = 64 * 1024
+_MAX_HEAD = 128 * 1024
+
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}) ([^\x00-\x20\x7f]+) HTTP/1\.([01])")
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*)")
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
 
 class Readable(Protocol):
-    """A body: as much of it as `read` is asked for, and nothing at its end."""
+    """A body."""
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; empty at the end."""
+        """At most `size` bytes of it; empty at the end.
+
+        Raises:
+            BrokenBody: it is not what its headers promise.
+        """
 
 
-#: What comes out: status, headers, body. The headers hold the body's length.
+#: What comes out: status, headers, body. The headers hold the body's length; the body is closed once sent.
 Answer = tuple[int, dict[str, str], IO[bytes]]
 #: Method, URL, headers as they came (latin-1 text), body. The URL is the request's target behind its Host.
 Answerer = Callable[[str, str, list[tuple[str, str]], Readable], Answer]
@@ -59,7 +70,9 @@ class ClientGone(BrokenBody):
 
 
 @contextlib.contextmanager
-def serve(answer: Answerer, *, refuse: Refuser, port: int = 0, host: str = "127.0.0.1") -> Iterator[str]:
+def serve(
+    answer: Answerer, *, refuse: Refuser, port: int = 0, host: str = "127.0.0.1", idle: float = IDLE
+) -> Iterator[str]:
     """Answer requests on a port until the block ends, and give the address.
 
     Args:
@@ -67,31 +80,33 @@ def serve(answer: Answerer, *, refuse: Refuser, port: int = 0, host: str = "127.
         refuse: makes the answer to what is not HTTP, and to an exception in `answer`.
         port: 0 is any free one.
         host: an address of this machine.
+        idle: seconds without a byte from the client.
 
     Raises:
         OSError: the port is taken.
     """
-    server = _Server((host, port), answer, refuse)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://{host}:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with _Server((host, port), answer, refuse, idle) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://{host}:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     daemon_threads = True
     block_on_close = False
-    allow_reuse_address = True
+    # Or a port stays taken for a minute after each run; on Windows it would mean to share it.
+    allow_reuse_address = sys.platform != "win32"
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], answer: Answerer, refuse: Refuser) -> None:
+    def __init__(self, address: tuple[str, int], answer: Answerer, refuse: Refuser, idle: float) -> None:
         self.answer = answer
         self.refuse = refuse
-        super().__init__(address, _Handler)
+        self.idle = idle
+        super().__init__(address, _Connection)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away is no news; anything else is ours to mend."""
@@ -99,135 +114,173 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             traceback.print_exc()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = IDLE
-    # The head and a short body leave in one packet.
+class _Head(NamedTuple):
+    method: str
+    target: str
+    headers: list[tuple[str, str]]
+    keep_alive: bool
+
+    def all(self, name: str) -> list[str]:
+        return [value for other, value in self.headers if other.lower() == name]
+
+
+class _BadRequest(Exception):
+    """Raised when the bytes are not a request."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    # The head of an answer and a short body leave in one packet.
     wbufsize = CHUNK
     disable_nagle_algorithm = True
     server: _Server
 
-    def handle_one_request(self) -> None:
-        self._waits = False
-        try:
-            self.raw_requestline = self.rfile.readline(65537)
-            if len(self.raw_requestline) > 65536:
-                self.requestline = self.request_version = self.command = ""
-                self.send_error(414)
-                return
-            if not self.raw_requestline or not self.parse_request():
-                return
-            if self.request_version == "HTTP/0.9":
-                self.send_error(400, "The request line has no version.")
-                return
-            self._answer_request()
-        except OSError:
-            # Timed out, or gone: there is nobody to tell.
-            self.close_connection = True
+    def setup(self) -> None:
+        self.request.settimeout(self.server.idle)
+        super().setup()
 
-    def _answer_request(self) -> None:
-        # A folded header is one line.
-        headers = [(name, " ".join(value.split("\r\n"))) for name, value in self.headers.items()]
-        # http.server folds "//" at the start of the path; a key may begin like that.
-        target = self.requestline.split()[1]
-        if target.startswith("/"):
-            target = f"http://{self.headers.get('Host', '')}{target}"
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):  # timed out, or gone: there is nobody to tell
+            while self._one_request():
+                pass
+
+    def finish(self) -> None:
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def _one_request(self) -> bool:
+        """Answer one request; whether there may be another."""
         try:
-            body = self._body()
-        except ValueError as error:
-            self.close_connection = True
-            self.send_error(400, str(error))
-            return
+            head = self._head()
+            if head is None:
+                return False
+            body = self._body(head)
+        except _BadRequest as bad:
+            self._send(self.server.refuse(bad.status, str(bad)), keep=False)
+            self._linger()
+            return False
+        hosts = head.all("host")
+        url = f"http://{hosts[0] if hosts else ''}{head.target}" if head.target[0] == "/" else head.target
         try:
-            answer = self.server.answer(self.command, target, headers, body)
+            answer = self.server.answer(head.method, url, head.headers, body)
         except ClientGone:
-            return
+            return False
         except Exception:  # whatever it is, the next request must be answered
             traceback.print_exc()
             answer = self.server.refuse(500, "The stand-in failed; its standard error says how.")
-        if not self._waits:
-            body.finish(CHUNK)
-        if not body.ended or body.cut:
-            self.close_connection = True
-        self._send(answer)
+        body.finish(CHUNK)
+        keep = head.keep_alive and body.ended and not body.cut
+        self._send(answer, keep=keep, bodiless=head.method == "HEAD")
         if not body.ended:
             self._linger()
+        return keep
 
-    def _body(self) -> _Body:
-        lengths = {value.strip() for value in self.headers.get_all("Content-Length", [])}
-        coding = self.headers.get("Transfer-Encoding")
-        if coding is not None:
-            if coding.strip().lower() != "chunked":
-                raise ValueError("The only Transfer-Encoding is chunked.")
+    def _head(self) -> _Head | None:
+        """None at the end of the connection."""
+        line = self._line()
+        if line == b"":
+            line = self._line()  # RFC 9112, 2.2: one empty line before a request is forgiven
+        if line is None:
+            return None
+        found = _REQUEST_LINE.fullmatch(line)
+        if found is None:
+            raise _BadRequest(400, "The request line is not one of HTTP/1.1.")
+        method, target, minor = found[1].decode("ascii"), found[2].decode("latin-1"), found[3]
+        if target[0] != "/" and "://" not in target and target != "*":
+            raise _BadRequest(400, "The request's target is neither a path nor a URL.")
+        headers: list[tuple[str, str]] = []
+        size = 0
+        while line := self._line():
+            found = _HEADER.fullmatch(line)
+            if found is None:
+                raise _BadRequest(400, "A header is not a name, a colon and a value.")
+            size += len(line)
+            if size > _MAX_HEAD:
+                raise _BadRequest(431, "The headers are too long.")
+            headers.append((found[1].decode("ascii"), found[2].rstrip(b" \t").decode("latin-1")))
+        if line is None:
+            return None
+        head = _Head(method, target, headers, keep_alive=minor == b"1")
+        connection = ",".join(head.all("connection")).lower()
+        return head._replace(keep_alive=head.keep_alive and "close" not in connection)
+
+    def _line(self) -> bytes | None:
+        """Without its end; None at the end of the connection."""
+        line = self.rfile.readline(_MAX_LINE + 1)
+        if len(line) > _MAX_LINE:
+            raise _BadRequest(431, "A line of the head is too long.")
+        return line.rstrip(b"\r\n") if line.endswith(b"\n") else None
+
+    def _body(self, head: _Head) -> _Body:
+        lengths = {length.strip() for value in head.all("content-length") for length in value.split(",")}
+        codings = head.all("transfer-encoding")
+        waits = head.keep_alive and any(value.lower() == "100-continue" for value in head.all("expect"))
+        if codings:
+            if [coding.lower() for coding in codings] != ["chunked"]:
+                raise _BadRequest(501, "The only Transfer-Encoding is chunked.")
             if lengths:
-                raise ValueError("Content-Length and Transfer-Encoding exclude each other.")
-            return _Body(self.rfile, None, self._continue)
+                raise _BadRequest(400, "Content-Length and Transfer-Encoding exclude each other.")
+            return _Body(self.rfile, None, self._continue if waits else None)
         length = lengths.pop() if lengths else "0"
         if lengths or not (length.isascii() and length.isdigit() and len(length) < 20):
-            raise ValueError("Content-Length is not one number of bytes.")
-        return _Body(self.rfile, int(length), self._continue)
+            raise _BadRequest(400, "Content-Length is not one number of bytes.")
+        return _Body(self.rfile, int(length), self._continue if waits else None)
 
     def _continue(self) -> None:
-        """Told to go on once somebody wants the body, so that a refusal comes before it is sent."""
-        if self._waits:
-            self._waits = False
-            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self.wfile.flush()
+        self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.wfile.flush()
 
-    def handle_expect_100(self) -> bool:
-        self._waits = True
-        return True
-
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: Answer, *, keep: bool, bodiless: bool = False) -> None:
         status, headers, body = answer
         with body:
-            self.send_response_only(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            if self.close_connection:
-                self.send_header("Connection", "close")
-            self.end_headers()
-            if self.command != "HEAD":
-                while data := body.read(CHUNK):
-                    self.wfile.write(data)
+            try:
+                reason = HTTPStatus(status).phrase
+            except ValueError:
+                reason = ""
+            lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers.items())]
+            if not keep:
+                lines.append("Connection: close")
+            self.wfile.write("\r\n".join((*lines, "", "")).encode("latin-1"))
+            while not bodiless and (data := body.read(CHUNK)):
+                self.wfile.write(data)
             self.wfile.flush()
 
     def _linger(self) -> None:
         """Take in what the client still sends: closed at once, the connection is reset under the answer."""
         self.connection.shutdown(socket.SHUT_WR)
-        self.connection.settimeout(2)
+        self.connection.settimeout(min(2, self.server.idle))
         end = time.monotonic() + LINGER
-        while time.monotonic() < end and self.rfile.read1(CHUNK):
+        while time.monotonic() < end and self.connection.recv(CHUNK):
             pass
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        self.close_connection = True
-        self._send(self.server.refuse(int(code), message or self.responses.get(code, ("",))[0]))
-        self._linger()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """The answerer keeps the log."""
 
 
 class _Body:
     """A body as it arrives: `length` bytes of `source`, or chunks where that is None."""
 
-    def __init__(self, source: io.BufferedIOBase, length: int | None, wanted: Callable[[], None]) -> None:
+    def __init__(
+        self, source: io.BufferedIOBase, length: int | None, proceed: Callable[[], None] | None
+    ) -> None:
         self._source = source
         self._chunked = length is None
         #: Of the body, or of the chunk.
         self._left = length or 0
-        self._wanted = wanted
+        #: Tells a client that waits to go on, once somebody wants the body: a refusal comes before that.
+        self._proceed = proceed
         #: Nothing of it is on the connection any more.
         self.ended = length == 0
-        #: The connection ended first.
+        #: The connection cannot be used after it.
         self.cut = False
 
     def read(self, size: int, /) -> bytes:
-        if self.ended:
+        if self.ended or self.cut:
             return b""
         try:
-            self._wanted()
+            if self._proceed is not None:
+                self._proceed()
+                self._proceed = None
             return self._read(size)
         except TimeoutError:
             self.ended = self.cut = True
@@ -241,7 +294,7 @@ class _Body:
 
     def finish(self, most: int) -> None:
         """Take in the rest if it is known to be at most `most`, so that the connection can go on."""
-        if not self.ended and not self._chunked and self._left <= most:
+        if not self._chunked and self._proceed is None and self._left <= most:
             with contextlib.suppress(BrokenBody):
                 while self.read(CHUNK):
                     pass
