@@ -11,7 +11,7 @@ SRC_TESTS = $(patsubst %,tests/test_%.py,errors events index policy sdk_signer s
 .PHONY: run check test clean $(RUNTIMES:%=test-on-%)
 
 run: ## the function and an OSS stand-in on this machine
-	$(PYTHON) -m local
+	$(PYTHON) -m local --function-port 9000 --oss-port 9001
 
 check: $(VENV)/.made ## format, lint, types
 	$(BIN)/ruff format --check .
