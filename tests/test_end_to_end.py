@@ -65,6 +65,7 @@ def put(answer, path, *arguments):
 def stored(cloud, key):
     """What OSS says of an object that was uploaded, read by a client with the account's key."""
     import oss2
+
     from local import oss
 
     key_id, account = next(iter(oss.CREDENTIALS.items()))
