@@ -36,6 +36,7 @@ _OTHER_EVENTS = {
     "triggerTime": "This is a timer's event",
     "triggerName": "This is a timer's event",
     "httpMethod": "This is an API Gateway event",
+    "responseContext": "This is an asynchronous invocation's result",
 }
 _EXPECTED = (
     'expected is an HTTP trigger\'s event, a request object such as {} or {"filename":"cat.png"}, '
@@ -120,8 +121,15 @@ def parse(event: bytes) -> Any:
 
 
 def is_http(payload: object) -> bool:
-    """Whether an HTTP trigger has sent it; no request object has fields of these names."""
-    return isinstance(payload, dict) and ("requestContext" in payload or "rawPath" in payload)
+    """Whether an HTTP trigger has sent it; no request object has fields of these names.
+
+    An asynchronous invocation's result, which a destination gets, has a requestContext too.
+    """
+    return (
+        isinstance(payload, dict)
+        and ("requestContext" in payload or "rawPath" in payload)
+        and "responseContext" not in payload
+    )
 
 
 def from_http(payload: dict[str, Any]) -> Request:
