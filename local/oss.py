@@ -7,9 +7,9 @@ and says 501 for what it does not do.
 
 What it does: PutObject, GetObject, HeadObject, DeleteObject, and CORS preflight.
 
-Where OSS publishes no order of checks, this is the order here: the address and its bucket, then the
-signature, what is implemented, the key, the headers, what is stored already, and last the body, which is
-not read before.
+OSS publishes no order of checks. Here it is the address and its bucket, the method, the signature, what is
+implemented, the key, the headers, what is stored already, and last the body, which is not read before.
+Whether a URL has expired is judged once, when the request arrives.
 
 Source:
     https://help.aliyun.com/en/oss/developer-reference/putobject and its neighbours,
@@ -33,15 +33,15 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from email.utils import formatdate
+from email.utils import formatdate, mktime_tz, parsedate_tz
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 from xml.sax.saxutils import escape
 
 from . import server
 from .oss_diagnose import likely_cause
-from .oss_verify import Credential, Refused, verify
+from .oss_verify import Credential, Refused, parse_query, verify
 
 BUCKET = "local-bucket"
 REGION = "cn-hangzhou"
@@ -56,7 +56,9 @@ MAX_BYTES = 5 * 2**30
 
 _MAX_KEY = 1023
 _MAX_METADATA = 8 * 1024
+_MAX_TAGS = 10
 _STORAGE_CLASSES = frozenset({"Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive"})
+_BOOLEANS = frozenset({"true", "false"})
 _ACLS = frozenset({"default", "private", "public-read", "public-read-write"})
 _ENCRYPTIONS = frozenset({"AES256", "KMS", "SM4"})
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -75,6 +77,21 @@ _KEPT = (
     "x-oss-storage-class",
 )
 _CONDITIONS = ("if-modified-since", "if-unmodified-since", "if-match", "if-none-match")
+#: Operations on an object, and options of them, that live in the query; and how the names of others begin.
+#: Any other foreign parameter is signed and ignored.
+_UNDONE_QUERY = frozenset(
+    (
+        *("acl", "append", "asyncFetch", "callback", "callback-var", "cleanRestoredObject", "comp"),
+        *("continuation-token", "endTime", "live", "objectInfo", "partNumber", "position", "qos"),
+        *("restore", "select", "sequential", "startTime", "symlink", "tagging", "uploadId", "uploads"),
+        *("versionId", "vod", "x-oss-async-process", "x-oss-process"),
+    )
+)
+_UNDONE_PREFIXES = ("response-", "x-oss-ac-")
+#: Headers of a PUT that ask for more than to store a body.
+_UNDONE_HEADERS = ("x-oss-callback", "x-oss-callback-var", "x-oss-copy-source", "x-oss-symlink-target")
+_LEAST_TRAFFIC, _MOST_TRAFFIC = 819200, 838860800
+_TAG = re.compile(r"[A-Za-z0-9 +\-=._:/]*")
 
 
 class CorsRule(NamedTuple):
@@ -165,6 +182,21 @@ class Oss:
         """The object of that key, in the first bucket unless another is named."""
         return self._store.get(bucket or next(iter(self.buckets)), key)
 
+    def put(self, key: str, content: bytes, bucket: str | None = None, **headers: str) -> Stored:
+        """Store an object without a request, as a test's arrangement does.
+
+        Args:
+            key: its name.
+            content: its bytes.
+            bucket: the first one unless named.
+            headers: kept with it; `content_type="text/plain"` is Content-Type.
+        """
+        bucket = bucket or next(iter(self.buckets))
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        stored = self._receive(bucket, key, named, io.BytesIO(content), len(content), self.clock())
+        assert stored is not None  # noqa: S101 (nothing forbids to overwrite)
+        return stored
+
     def respond(
         self,
         method: str,
@@ -183,12 +215,12 @@ class Oss:
         Returns:
             Status, headers, and the body to be read and closed.
         """
+        started = time.perf_counter()
         request = _Request.of(method, url, headers, self.clock())
         answered: dict[str, str] = {
             "Server": "AliyunOSS",
             "Date": formatdate(request.now, usegmt=True),
             "x-oss-request-id": secrets.token_hex(12).upper(),
-            "x-oss-server-time": "0",
         }
         outcome = ""
         try:
@@ -197,10 +229,11 @@ class Oss:
             )
         except Refused as refused:
             status = refused.status
-            cause = likely_cause(refused, request.headers, self.credentials)
+            cause = likely_cause(refused, request.headers, self.credentials, self.buckets)
             further, content = _error(refused, request, answered["x-oss-request-id"], cause)
             outcome = f" {refused.code}" + (f" ({cause})" if cause else "")
-        self.log(f"{method} {request.host}{request.path} {status}{outcome}")
+        self.log(re.sub(r"[^ -~]", "?", f"{method} {request.host}{request.path} {status}{outcome}"))
+        answered["x-oss-server-time"] = str(round((time.perf_counter() - started) * 1000))
         answered.update(self._cors_headers(request))
         answered.update(further)
         return status, answered, content
@@ -214,7 +247,10 @@ class Oss:
         bucket, path = place.bucket, place.path
         if bucket is not None:
             self._check_bucket(bucket, place.region, request.host)
-        if request.method not in ("PUT", "GET", "HEAD", "DELETE"):
+        wanted = _undone(request.query)
+        if request.method == "POST" and path == "/":
+            raise _not_implemented("PostObject and the other operations on a bucket")
+        if request.method not in ("PUT", "GET", "HEAD", "DELETE") and not wanted:
             raise _method_not_allowed(request.method)
         verify(
             request.method,
@@ -227,15 +263,17 @@ class Oss:
             region=place.cloudbox or self.buckets.get(bucket or "", self.region),
             product="oss-cloudbox" if place.cloudbox else "oss",
         )
+        if wanted:
+            raise _not_implemented(f"The query's {', '.join(wanted)}")
         if bucket is None or path == "/":
-            raise _not_implemented("The stand-in has no operations on buckets and on the service.")
+            raise _not_implemented("An operation on a bucket or on the service")
         key = _key(path)
         if request.method == "PUT":
             return self._put(bucket, key, request, body)
         if request.method == "DELETE":
             self._store.delete(bucket, key)
             return 204, {}, io.BytesIO()
-        return self._get(bucket, key)
+        return self._get(bucket, key, request.headers)
 
     def _check_bucket(self, bucket: str, region: str | None, host: str) -> None:
         if not _BUCKET_NAME.fullmatch(bucket):
@@ -266,25 +304,40 @@ class Oss:
 
     def _put(self, bucket: str, key: str, request: _Request, body: server.Readable) -> server.Answer:
         headers = request.headers
-        _check_put_headers(headers)
-        forbid = _forbid_overwrite(headers)
+        _check_put_headers(headers, request.query)
         length = _announced(headers, self.max_bytes)
-        expected_md5 = _content_md5(headers)
+        forbid = headers.get("x-oss-forbid-overwrite") == "true"
         if forbid and self._store.get(bucket, key) is not None:
             raise _exists()
+        stored = self._receive(bucket, key, headers, body, length, request.now)
+        if stored is None:
+            raise _exists()
+        return 200, {**_digests(stored), **_encryption(stored.headers), "Content-Length": "0"}, io.BytesIO()
+
+    def _receive(
+        self,
+        bucket: str,
+        key: str,
+        headers: Mapping[str, str],
+        body: server.Readable,
+        length: int | None,
+        now: float,
+    ) -> Stored | None:
+        """The object once it is stored; None if there is one by now that must not be overwritten."""
+        kept = {name: headers[name] for name in _KEPT if name in headers}
+        kept |= {name: value for name, value in headers.items() if name.startswith("x-oss-meta-")}
+        kept.setdefault("content-type", "application/octet-stream")
+        kept.setdefault("x-oss-storage-class", "Standard")
+        expected_md5 = headers.get("content-md5")
         with self._store.receive() as (file, path):
             size, md5, crc64 = _copy(body, file, length, self.max_bytes)
-            if expected_md5 is not None and expected_md5 != md5:
+            file.close()
+            if expected_md5 is not None and _content_md5(expected_md5) != md5:
                 raise _invalid_digest("0017-00000503")
-            kept = {name: headers[name] for name in _KEPT if name in headers}
-            kept |= {name: value for name, value in headers.items() if name.startswith("x-oss-meta-")}
-            kept.setdefault("content-type", "application/octet-stream")
-            stored = Stored(bucket, key, size, md5.hex(), crc64, kept, request.now, path)
-            if not self._store.keep(stored, overwrite=not forbid):
-                raise _exists()
-        return 200, {**_digests(stored), "Content-Length": "0"}, io.BytesIO()
+            stored = Stored(bucket, key, size, md5.hex(), crc64, kept, now, path)
+            return self._store.keep(stored, overwrite=headers.get("x-oss-forbid-overwrite") != "true")
 
-    def _get(self, bucket: str, key: str) -> server.Answer:
+    def _get(self, bucket: str, key: str, headers: Mapping[str, str]) -> server.Answer:
         opened = self._store.open(bucket, key)
         if opened is None:
             raise Refused(
@@ -294,17 +347,33 @@ class Oss:
                 ec="0026-00000001",
                 fields={"Key": key},
             )
-        stored, content = opened
-        headers = {
+        stored, file = opened
+        described = {
             **_digests(stored),
-            "Content-Length": str(stored.size),
             "Last-Modified": formatdate(stored.modified, usegmt=True),
             "Accept-Ranges": "bytes",
             "x-oss-object-type": "Normal",
-            "x-oss-storage-class": "Standard",
             **{_title(name): value for name, value in stored.headers.items()},
         }
-        return 200, headers, content
+        status = _condition(stored, headers)
+        if status == 304:
+            file.close()
+            return 304, {**described, "Content-Length": "0"}, io.BytesIO()
+        if status == 412:
+            file.close()
+            raise Refused(
+                412,
+                "PreconditionFailed",
+                "At least one of the pre-conditions you specified did not hold.",
+            )
+        part = _range(headers.get("range", ""), stored.size)
+        if part is None:
+            return 200, {**described, "Content-Length": str(stored.size)}, file
+        first, last = part
+        file.seek(first)
+        described["Content-Range"] = f"bytes {first}-{last}/{stored.size}"
+        described["Content-Length"] = str(last - first + 1)
+        return 206, described, _Part(file, last - first + 1)
 
     # ---- CORS ----
 
@@ -380,6 +449,85 @@ def serve(oss: Oss, port: int = 0) -> Iterator[Oss]:
     with server.serve(oss.respond, refuse=refuse, port=port) as address:
         oss.address = address
         yield oss
+
+
+@contextlib.contextmanager
+def mock_oss(buckets: Iterable[str] | Mapping[str, str] = (BUCKET,), **options: Any) -> Iterator[Oss]:
+    """Put it behind `responses` until the block ends, for `requests` and what is built on it, as oss2 is.
+
+    Every request of this process to `*.aliyuncs.com` and to the custom domains is answered here; those to
+    this machine's own ports pass; any other fails, as `responses` has it. `oss.address` is the endpoint to
+    give to an SDK.
+
+    Args:
+        buckets: as for `Oss`.
+        options: of `Oss`.
+    """
+    import responses  # for tests alone; all else here needs nothing installed
+
+    oss = Oss(buckets, **options)
+    oss.address = f"https://oss-{next(iter(oss.buckets.values()), oss.region)}.aliyuncs.com"
+    domains = "|".join([r"([^/?#]+\.)?aliyuncs\.com", *map(re.escape, oss.cnames)])
+
+    def answer(request: Any) -> tuple[int, dict[str, str], bytes]:
+        headers = [(_wire(name), _wire(value)) for name, value in request.headers.items()]
+        url = request.url.partition("#")[0]
+        status, answered, content = oss.respond(request.method, url, headers, _Upload(request.body))
+        with contextlib.closing(content):
+            parts = iter(lambda: content.read(server.CHUNK), b"")
+            return status, answered, b"" if request.method == "HEAD" else b"".join(parts)
+
+    try:
+        with responses.RequestsMock(assert_all_requests_are_fired=False) as intercepted:
+            for method in ("GET", "PUT", "POST", "HEAD", "DELETE", "OPTIONS", "PATCH"):
+                pattern = re.compile(rf"https?://({domains})(:[0-9]+)?([/?#]|$)", re.IGNORECASE)
+                intercepted.add_callback(method, pattern, answer, content_type=None)
+            intercepted.add_passthru(re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\])[:/]"))
+            yield oss
+    finally:
+        oss.close()
+
+
+def _wire(text: str | bytes) -> str:
+    """What http.client would send, as latin-1 text."""
+    if isinstance(text, bytes):
+        return text.decode("latin-1")
+    try:
+        return text.encode("latin-1").decode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode().decode("latin-1")
+
+
+class _Upload:
+    """What `requests` takes as a body, to be read in pieces."""
+
+    def __init__(self, body: Any) -> None:
+        if isinstance(body, str):
+            body = body.encode()
+        if body is None or isinstance(body, bytes):
+            body = io.BytesIO(body or b"")
+        self._read = body.read if hasattr(body, "read") else _reader(body)
+
+    def read(self, size: int, /) -> bytes:
+        data = self._read(size)
+        return data.encode() if isinstance(data, str) else bytes(data)
+
+
+def _reader(parts: Iterable[bytes]) -> Callable[[int], bytes]:
+    iterator = iter(parts)
+    rest = b""
+
+    def read(size: int) -> bytes:
+        nonlocal rest
+        while not rest:
+            part = next(iterator, None)
+            if part is None:
+                return b""
+            rest = part
+        data, rest = rest[:size], rest[size:]
+        return data
+
+    return read
 
 
 class _Request(NamedTuple):
@@ -519,28 +667,92 @@ def _copy(
     return size, md5.digest(), crc64
 
 
-def _check_put_headers(headers: Mapping[str, str]) -> None:
-    storage_class = headers.get("x-oss-storage-class")
-    if storage_class is not None and storage_class not in _STORAGE_CLASSES:
-        raise _invalid_header("x-oss-storage-class", storage_class)
-    acl = headers.get("x-oss-object-acl")
-    if acl is not None and acl not in _ACLS:
-        raise _invalid_header("x-oss-object-acl", acl)
+def _undone(query: str) -> list[str]:
+    """Names in the query that ask for what is not done here."""
+    names = {name.decode("latin-1") for name, _ in parse_query(query)}
+    return sorted(name for name in names if name in _UNDONE_QUERY or name.startswith(_UNDONE_PREFIXES))
 
 
-def _forbid_overwrite(headers: Mapping[str, str]) -> bool:
-    value = headers.get("x-oss-forbid-overwrite", "false")
-    if value not in ("true", "false"):
-        raise _invalid_header("x-oss-forbid-overwrite", value, ec="0017-00000279")
-    return value == "true"
+def _check_put_headers(headers: Mapping[str, str], query: str) -> None:
+    """What OSS says of a header's value before it looks at the body."""
+    for name in _CONDITIONS:
+        if name in headers:
+            raise Refused(
+                400,
+                "NotImplemented",
+                "A header you provided implies functionality that is not implemented.",
+                fields={"Header": _title(name)},
+            )
+    for name in _UNDONE_HEADERS:
+        if name in headers:
+            raise _not_implemented(f"The header {name}")
+    for name, allowed, ec in (
+        ("x-oss-storage-class", _STORAGE_CLASSES, ""),
+        ("x-oss-object-acl", _ACLS, ""),
+        ("x-oss-forbid-overwrite", _BOOLEANS, "0017-00000279"),
+    ):
+        if name in headers and headers[name] not in allowed:
+            raise _invalid_header(name, headers[name], ec=ec)
+    encryption = headers.get("x-oss-server-side-encryption", "AES256")
+    if encryption not in _ENCRYPTIONS:
+        raise Refused(
+            400,
+            "InvalidEncryptionAlgorithmError",
+            "The Encryption request you specified is not valid. Supported value: AES256/KMS/SM4.",
+            fields={"ServerSideEncryption": encryption},
+        )
+    if "content-md5" in headers:
+        _content_md5(headers["content-md5"])
+    _check_metadata(headers)
+    _check_tagging(headers.get("x-oss-tagging", ""))
+    limits = [value.decode("latin-1") for name, value in parse_query(query) if name == b"x-oss-traffic-limit"]
+    limits += [headers["x-oss-traffic-limit"]] if "x-oss-traffic-limit" in headers else []
+    for limit in limits:
+        if len(limits) > 1 or not _is_within(limit, _LEAST_TRAFFIC, _MOST_TRAFFIC):
+            raise _invalid_header("x-oss-traffic-limit", limit)
 
 
-def _content_md5(headers: Mapping[str, str]) -> bytes | None:
-    value = headers.get("content-md5")
-    if value is None:
-        return None
+def _check_metadata(headers: Mapping[str, str]) -> None:
+    total = 0
+    for name, value in headers.items():
+        if name.startswith("x-oss-meta-"):
+            total += len(name) + len(value)
+            if not _META_NAME.fullmatch(name):
+                raise _invalid_header(name, value)
+    if total > _MAX_METADATA:
+        raise Refused(
+            400,
+            "InvalidArgument",
+            "Your metadata headers exceed the maximum allowed metadata size.",
+            fields={"MaxSizeAllowed": str(_MAX_METADATA)},
+        )
+
+
+def _check_tagging(tagging: str) -> None:
+    tags = parse_query(tagging)
+    names = [name for name, _ in tags]
+    whole = all(_is_tag(name, 128) and name and _is_tag(value, 256) for name, value in tags)
+    if len(tags) > _MAX_TAGS or len(set(names)) < len(names) or not whole:
+        raise Refused(
+            400,
+            "InvalidTag",
+            "The tags are invalid: at most 10, keys of 1 to 128 and values of up to 256 letters, digits, "
+            "spaces and + - = . _ : /, each key once.",
+            fields={"ArgumentName": "x-oss-tagging", "ArgumentValue": tagging},
+        )
+
+
+def _is_tag(raw: bytes, most: int) -> bool:
+    return len(raw) <= most and _TAG.fullmatch(raw.decode("latin-1")) is not None
+
+
+def _is_within(digits: str, least: int, most: int) -> bool:
+    return digits.isascii() and digits.isdigit() and len(digits) < 20 and least <= int(digits) <= most
+
+
+def _content_md5(value: str) -> bytes:
     try:
-        digest = base64.b64decode(value, validate=True)
+        digest = base64.b64decode(value.encode("latin-1"), validate=True)
     except ValueError:
         raise _invalid_digest("0017-00000502") from None
     if len(digest) != 16:
@@ -548,12 +760,61 @@ def _content_md5(headers: Mapping[str, str]) -> bytes | None:
     return digest
 
 
+def _condition(stored: Stored, headers: Mapping[str, str]) -> int:
+    """The status that the conditions of a GET or HEAD lead to."""
+    tags = {tag.strip().removeprefix("W/").strip('"') for tag in headers.get("if-none-match", "").split(",")}
+    same = stored.etag.strip('"')
+    if "if-match" in headers and headers["if-match"].strip('" ') not in (same, "*"):
+        return 412
+    if _is_before(headers.get("if-unmodified-since"), stored.modified):
+        return 412
+    if "if-none-match" in headers:
+        return 304 if tags & {same, "*"} else 200
+    since = headers.get("if-modified-since")
+    return 304 if since is not None and _is_before(since, stored.modified) is False else 200
+
+
+def _is_before(date: str | None, modified: float) -> bool | None:
+    """Whether a date of HTTP is before that; None if it is none."""
+    parsed = parsedate_tz(date) if date else None
+    return None if parsed is None else mktime_tz(parsed) < int(modified)
+
+
+def _range(asked: str, size: int) -> tuple[int, int] | None:
+    """First and last byte; None for all, also where the range is no good, which OSS ignores."""
+    found = re.fullmatch(r"bytes=([0-9]{0,19})-([0-9]{0,19})", asked.strip())
+    if found is None or not (found[1] or found[2]):
+        return None
+    if not found[1]:
+        first, last = size - int(found[2]), size - 1
+    else:
+        first, last = int(found[1]), int(found[2] or size - 1)
+    return (first, last) if 0 <= first <= last < size else None
+
+
+class _Part(io.BufferedIOBase):
+    """So many bytes of a file, from where it stands."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file = file
+        self._left = size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = self._file.read(self._left if size is None or size < 0 else min(size, self._left))
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 # ---- answers ----
 
 
 def _error(
     refused: Refused, request: _Request, request_id: str, cause: str
-) -> tuple[dict[str, str], IO[bytes]]:
+) -> tuple[dict[str, str], server.Content]:
     """OSS's XML, with an element of our own: `LikelyCause`."""
     elements = {
         "Code": refused.code,
@@ -591,6 +852,10 @@ def _digests(stored: Stored) -> dict[str, str]:
     }
 
 
+def _encryption(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.startswith("x-oss-server-side-")}
+
+
 def _allow_origin(rule: CorsRule, origin: str) -> dict[str, str]:
     any_origin = "*" in rule.origins
     allowed = {
@@ -621,8 +886,12 @@ def _title(name: str) -> str:
     return name if name.startswith("x-oss-") else name.title()
 
 
-def _not_implemented(message: str) -> Refused:
-    return Refused(501, "NotImplemented", message)
+def _not_implemented(what: str) -> Refused:
+    return Refused(
+        501,
+        "NotImplemented",
+        f"{what}: this stand-in does not do it. It has PutObject, GetObject, HeadObject and DeleteObject.",
+    )
 
 
 def _method_not_allowed(method: str) -> Refused:
@@ -716,14 +985,14 @@ class _Store:
         finally:
             path.unlink(missing_ok=True)
 
-    def keep(self, stored: Stored, *, overwrite: bool) -> bool:
-        """Make it the object of its key; False if there is one that must not be overwritten."""
+    def keep(self, stored: Stored, *, overwrite: bool) -> Stored | None:
+        """Make it the object of its key; None if there is one that must not be overwritten."""
         folder = self._root / stored.bucket
         folder.mkdir(exist_ok=True)
         with self._lock:
             old = self._index.get((stored.bucket, stored.key))
             if old is not None and not overwrite:
-                return False
+                return None
             # The end of the key, so that a person finds the file, and a program its extension.
             tail = re.sub(r"[^A-Za-z0-9._-]", "_", stored.key.rpartition("/")[2])[-60:]
             final = stored._replace(path=folder / f"{stored.path.name}-{tail}")
@@ -732,7 +1001,7 @@ class _Store:
             self._index[(stored.bucket, stored.key)] = final
             if old is not None:
                 old.path.unlink(missing_ok=True)
-        return True
+        return final
 
     def delete(self, bucket: str, key: str) -> None:
         with self._lock:

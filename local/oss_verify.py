@@ -48,7 +48,7 @@ MAX_EXPIRES = 604800
 MAX_EXPIRES_STS = 43200
 
 _TERMINATOR = "aliyun_v4_request"
-_UNSIGNED = "UNSIGNED-PAYLOAD"
+UNSIGNED = "UNSIGNED-PAYLOAD"
 _DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _ACCESS_KEY_ID = re.compile(r"[A-Za-z0-9._-]+")
 _ALWAYS_SIGNED = frozenset({"content-type", "content-md5"})
@@ -90,10 +90,16 @@ class Attempt(NamedTuple):
     path: str
     #: The query, decoded: names and values as bytes.
     params: list[tuple[bytes, bytes]]
+    #: What V4 makes of bucket and path.
+    uri: str
+    #: What V4 makes of the parameters.
+    query: str
     #: Names lowered; values as latin-1 text, so that every byte which arrived is one character.
     headers: Mapping[str, str]
     #: Names of the additional headers, lowered and sorted.
     additional: tuple[str, ...]
+    #: The canonical request's last line.
+    payload: str
     date: str
     region: str
     product: str
@@ -208,8 +214,11 @@ def verify(
         bucket=bucket,
         path=path,
         params=params,
+        uri=canonical_uri(bucket, path),
+        query=canonical_query(params),
         headers=headers,
         additional=additional,
+        payload=headers.get("x-oss-content-sha256", UNSIGNED),
         date=claim.date,
         region=region,
         product=product,
@@ -238,13 +247,13 @@ def canonical_request(attempt: Attempt) -> str:
     return "\n".join(
         (
             attempt.method,
-            canonical_uri(attempt.bucket, attempt.path),
-            canonical_query(attempt.params),
+            attempt.uri,
+            attempt.query,
             "".join(
                 f"{name}:{headers[name].strip()}\n" for name in signed_headers(headers, attempt.additional)
             ),
             ";".join(attempt.additional),
-            headers.get("x-oss-content-sha256", _UNSIGNED),
+            attempt.payload,
         )
     )
 

@@ -23,7 +23,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from typing import IO, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 CHUNK = 64 * 1024
 #: Seconds without a byte from the client, between requests and inside one.
@@ -49,8 +49,15 @@ class Readable(Protocol):
         """
 
 
-#: What comes out: status, headers, body. The headers hold the body's length; the body is closed once sent.
-Answer = tuple[int, dict[str, str], IO[bytes]]
+class Content(Readable, Protocol):
+    """The body of an answer."""
+
+    def close(self) -> None:
+        """Called once it is sent, or cannot be."""
+
+
+#: What comes out: status, headers, body. The headers hold the body's length.
+Answer = tuple[int, dict[str, str], Content]
 #: Method, URL, headers as they came (latin-1 text), body. The URL is the request's target behind its Host.
 Answerer = Callable[[str, str, list[tuple[str, str]], Readable], Answer]
 #: A status and a sentence to an answer, for what never became a request.
@@ -235,7 +242,7 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def _send(self, answer: Answer, *, keep: bool, bodiless: bool = False) -> None:
         status, headers, body = answer
-        with body:
+        with contextlib.closing(body):
             try:
                 reason = HTTPStatus(status).phrase
             except ValueError:
