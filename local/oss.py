@@ -594,12 +594,23 @@ def _locate(host: str, path: str, buckets: Mapping[str, str], cnames: Mapping[st
     return _Place(host.partition(".")[0], path)
 
 
+#: Finance regions, whose host names do not follow the pattern.
+_FINANCE = {
+    "cn-hzfinance": "cn-hangzhou-finance",
+    "cn-hzjbp-a": "cn-hangzhou-finance",
+    "cn-hzjbp-b": "cn-hangzhou-finance",
+    "cn-shanghai-finance": "cn-shanghai-finance-1",
+    "cn-shenzhen-finance": "cn-shenzhen-finance-1",
+    "cn-szfinance": "cn-shenzhen-finance-1",
+}
+
+
 def _region_of(service: str | None) -> str | None:
-    """The region in a host name that follows the usual pattern; None where it does not say."""
-    if service is None:
+    """The region that a host name says; None where it says none, as for acceleration."""
+    if service is None or service.startswith("accelerate"):
         return None
-    region = service.removesuffix("-internal")
-    return region if re.fullmatch(r"[a-z]{2}-[a-z]+(-[0-9]|-lr)?|rg-china-mainland", region) else None
+    region = service.removesuffix("-internal").removesuffix("-pub")
+    return _FINANCE.get(region, region)
 
 
 def _key(path: str) -> str:
