@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import http.client
 import importlib
+import io
 import json
 import mimetypes
 import os
@@ -31,6 +32,7 @@ from .oss_verify import Credential
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = Path(__file__).resolve().parent / "page"
+MODULE = ROOT / "clients" / "browser"
 
 EPILOG = """\
 Without FILE both serve until Ctrl-C. With FILE each is uploaded through the function, and what was stored
@@ -161,8 +163,10 @@ def _with_page(answer: server.Answerer) -> server.Answerer:
         method: str, url: str, headers: list[tuple[str, str]], body: server.Readable
     ) -> server.Answer:
         path = "/" + url.partition("://")[2].partition("/")[2].partition("?")[0]
-        if path == "/page":
-            path = "/page/"
+        if path == "/page":  # its links are relative
+            return 308, {"Location": "/page/", "Content-Length": "0"}, io.BytesIO()
+        if path == "/page/upload.js":  # of which there is one copy
+            return files.respond(MODULE, method, "upload.js")
         if path.startswith("/page/"):
             return files.respond(PAGE, method, path.removeprefix("/page/"))
         return answer(method, url, headers, body)
