@@ -14,6 +14,8 @@
  * `fetch` does.
  */
 
+const PASSING = new Set([429, 500, 502, 503, 504]);
+
 /** What the function or OSS refused, or what went wrong on the way. Its `message` is for people. */
 export class UploadError extends Error {
   name = "UploadError";
@@ -101,7 +103,7 @@ export async function ask(endpoint, file, { fields = {}, authorization, signal }
     status: response.status,
     requestId: answer?.requestId ?? "",
     problem: answer ?? {},
-    temporary: !answer?.code && (response.status === 429 || response.status >= 500), // the platform, not us
+    temporary: !answer?.code && PASSING.has(response.status), // the platform's own, not a refusal of ours
   });
 }
 
@@ -130,7 +132,7 @@ export async function put(answer, file, { onProgress, signal, stallTimeout = 60_
       code: code || "UnknownAnswer",
       status,
       requestId,
-      temporary: status === 429 || status >= 500,
+      temporary: PASSING.has(status),
       expired: status === 403 && (message.includes("has expired") || ec === "0002-00000236"),
     });
   }
@@ -171,7 +173,9 @@ function transfer(answer, file, { onProgress, signal, stallTimeout }) {
     xhr.onloadend = () => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
-      resolve({ status: xhr.status, body: xhr.responseText, xml: xhr.responseXML, sent, stalled });
+      const { status, responseText: body } = xhr;
+      // Only a refusal is XML. Looked for in an empty body, it would be an error that the page's policy reports.
+      resolve({ status, body, xml: status === 200 ? null : xhr.responseXML, sent, stalled });
     };
     signal?.addEventListener("abort", abort);
 

@@ -65,8 +65,9 @@ function add(file) {
       button.hidden = !navigator.clipboard; // browsers give it to https and localhost only
     } catch (error) {
       if (controller.signal.aborted) return show("cancelled", "Retry", "Cancelled");
-      const { message, status, code, requestId } = error;
-      show("failed", "Retry", message, [status || "", code, requestId].filter(Boolean).join(" · "));
+      const { message, status, code, requestId, problem } = error;
+      const hint = problem?.allowed ? ` Allowed: ${problem.allowed.join(", ")}.` : "";
+      show("failed", "Retry", message + hint, [status || "", code, requestId].filter(Boolean).join(" · "));
     }
   };
 
@@ -148,6 +149,11 @@ async function enter(entry) {
 find("#picker").addEventListener("change", ({ target }) => {
   [...target.files].forEach(add);
   target.value = ""; // the same file can be chosen again
+});
+find("#picker").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return; // the space bar opens a picker everywhere, Enter only in some browsers
+  event.preventDefault();
+  event.target.click();
 });
 
 // All of the page takes a drop: beside the zone the browser would open the file and leave the page.
