@@ -52,6 +52,7 @@ def handler(event: bytes, context: Context) -> dict[str, object]:
     refusal: Refusal | None = None
     http = False
     try:
+        http = events.is_large_http(event)
         payload = events.parse(event)
         http = events.is_http(payload)
         origins = settings.origins(os.environ, [])

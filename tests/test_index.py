@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+import tracemalloc
 from types import SimpleNamespace
 
 import pytest
@@ -124,6 +125,34 @@ def test_a_base64_body_is_honoured():
     event = http_event(body=encoded, isBase64Encoded=True)
 
     assert json.loads(index.handler(json.dumps(event).encode(), CONTEXT)["body"])["key"] == "a"
+
+
+def test_a_body_of_32_mb_is_refused_without_being_read():
+    event = json.dumps(http_event(body="x" * 32 * 1024**2)).encode()
+
+    tracemalloc.start()
+    response = index.handler(event, CONTEXT)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    problem = json.loads(response["body"])
+    assert (response["statusCode"], problem["code"], problem["limit"]) == (400, "InvalidJson", 65536)
+    assert peak < 100_000
+
+
+def test_a_direct_payload_over_a_megabyte_is_refused_without_being_read():
+    with pytest.raises(errors.InvalidJson) as refused:
+        index.handler(b'{"key":"' + b"x" * 1024**2 + b'"}', CONTEXT)
+
+    assert refused.value.limit == 65536
+
+
+def test_the_largest_body_fits_into_an_event_however_it_is_escaped():
+    event = json.dumps(http_event(body="{}".ljust(65536, "\n"), headers={"x": "\x01" * 8192}))
+
+    response = index.handler(event.replace("\\n", "\\u000a").encode(), CONTEXT)
+
+    assert response["statusCode"] == 200
 
 
 def test_a_preflight_is_answered_without_signing(capsys):

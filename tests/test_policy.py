@@ -503,6 +503,8 @@ def test_a_header_that_is_not_listed_is_refused(name):
         "x-oss-signature",
         "x-oss-signature-version",
         "X-OSS-Signature-Anything",
+        "X-Oss-Copy-Source",
+        "x-oss-copy-source-range",
         "x-oss-credential",
         "x-oss-expires",
         "x-oss-additional-headers",

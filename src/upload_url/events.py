@@ -26,6 +26,9 @@ METHODS = "GET, POST, OPTIONS"
 #: More than the largest request there can be (a key, 8 KB of headers, each character written as \uXXXX),
 #: far less than FC's 32 MB.
 MAX_BODY_BYTES = 65536
+#: More than an event with the largest body, each character of it escaped; parsed, FC's 32 MB would take
+#: more memory than its smallest instance has.
+MAX_EVENT_BYTES = 1024**2
 #: What a browser on an origin that is not listed is told. FC would otherwise echo its origin; `null` is
 #: what sandboxed frames have.
 NO_ORIGIN = "https://origin-not-allowed.invalid"
@@ -115,9 +118,17 @@ def parse(event: bytes) -> Any:
     """The event's JSON.
 
     Raises:
-        InvalidJson: it is none. An empty event is the empty request.
+        InvalidJson: it is none, or too large to hold an acceptable request. An empty event is the empty
+            request.
     """
+    if len(event) > MAX_EVENT_BYTES:
+        raise InvalidJson(f"The body has more than {MAX_BODY_BYTES} bytes.", limit=MAX_BODY_BYTES)
     return _parse(event) if event else {}
+
+
+def is_large_http(event: bytes) -> bool:
+    """Whether `parse` will refuse an HTTP trigger's event unread; it is then answered, not raised."""
+    return len(event) > MAX_EVENT_BYTES and b'"requestContext"' in event
 
 
 def is_http(payload: object) -> bool:

@@ -229,8 +229,11 @@ def header_fault(name: str, value: str) -> str | None:
 
 
 def is_never_bound(name: str) -> bool:
-    """Whether a header (name lowered) can be bound by nobody."""
-    return name in NEVER_BOUND or name.startswith("x-oss-signature")
+    """Whether a header (name lowered) can be bound by nobody.
+
+    `x-oss-copy-source` makes of a PUT a copy of any object that the signer may read.
+    """
+    return name in NEVER_BOUND or name.startswith(("x-oss-signature", "x-oss-copy-source"))
 
 
 def _identity(identity: str | None) -> str:
@@ -321,7 +324,7 @@ def _headers(fields: Mapping[str, object], policy: Policy) -> dict[str, str]:
                 why = (
                     "give size instead."
                     if low == "content-length"
-                    else "it is the signature's or the connection's."
+                    else "it is the signature's, the connection's or a copy's."
                 )
                 raise HeaderNotAllowed(f"{name} cannot be bound: {why}", field=field)
             if low in forced:
