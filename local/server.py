@@ -222,7 +222,7 @@ class _Connection(socketserver.StreamRequestHandler):
         return line.rstrip(b"\r\n") if line.endswith(b"\n") else None
 
     def _body(self, head: _Head) -> _Body:
-        lengths = {length.strip() for value in head.all("content-length") for length in value.split(",")}
+        lengths = head.all("content-length")
         codings = head.all("transfer-encoding")
         waits = head.keep_alive and any(value.lower() == "100-continue" for value in head.all("expect"))
         if codings:
@@ -231,8 +231,8 @@ class _Connection(socketserver.StreamRequestHandler):
             if lengths:
                 raise _BadRequest(400, "Content-Length and Transfer-Encoding exclude each other.")
             return _Body(self.rfile, None, self._continue if waits else None)
-        length = lengths.pop() if lengths else "0"
-        if lengths or not (length.isascii() and length.isdigit() and len(length) < 20):
+        length = lengths[0] if lengths else "0"
+        if len(lengths) > 1 or not (length.isascii() and length.isdigit() and len(length) < 20):
             raise _BadRequest(400, "Content-Length is not one number of bytes.")
         return _Body(self.rfile, int(length), self._continue if waits else None)
 
