@@ -180,7 +180,7 @@ class Fc:
                 result = self.handler(event, context)
             return answer_of(result)
         except (Exception, SystemExit) as error:  # FC answers for every exception
-            print(traceback.format_exc(), file=printed)
+            print(traceback.format_exc(), end="", file=printed)
             return _unhandled(error)
         finally:
             for line in printed.getvalue().splitlines():

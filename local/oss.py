@@ -504,7 +504,7 @@ class _Upload:
     def __init__(self, body: Any) -> None:
         if isinstance(body, str):
             body = body.encode()
-        if body is None or isinstance(body, bytes):
+        if body is None or isinstance(body, (bytes, bytearray)):
             body = io.BytesIO(body or b"")
         self._read = body.read if hasattr(body, "read") else _reader(body)
 
@@ -954,7 +954,7 @@ def _too_large(max_bytes: int) -> Refused:
 
 
 class _Store:
-    """Objects in a folder: a file for the bytes, and a JSON file that names it and holds the rest.
+    """Objects in a folder: a file for the bytes, and in .index a JSON file that names it and holds the rest.
 
     An object comes into being, or is replaced, by one rename of its JSON file, so a reader finds the old
     one or the new one, and what was broken off leaves nothing.
@@ -969,7 +969,7 @@ class _Store:
         self._incoming = root / ".incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self._index = {(it.bucket, it.key): it for it in map(_load, root.glob("*/*.json"))}
+        self._index = {(it.bucket, it.key): it for it in map(_load, root.glob("*/.index/*.json"))}
 
     def close(self) -> None:
         self._remove()
@@ -984,7 +984,10 @@ class _Store:
     def open(self, bucket: str, key: str) -> tuple[Stored, IO[bytes]] | None:
         with self._lock:
             stored = self._index.get((bucket, key))
-            return None if stored is None else (stored, stored.path.open("rb"))
+            try:
+                return None if stored is None else (stored, stored.path.open("rb"))
+            except FileNotFoundError:  # somebody tidied the folder
+                return None
 
     @contextlib.contextmanager
     def receive(self) -> Iterator[tuple[IO[bytes], Path]]:
@@ -999,7 +1002,7 @@ class _Store:
     def keep(self, stored: Stored, *, overwrite: bool) -> Stored | None:
         """Make it the object of its key; None if there is one that must not be overwritten."""
         folder = self._root / stored.bucket
-        folder.mkdir(exist_ok=True)
+        (folder / ".index").mkdir(parents=True, exist_ok=True)
         with self._lock:
             old = self._index.get((stored.bucket, stored.key))
             if old is not None and not overwrite:
@@ -1023,7 +1026,7 @@ class _Store:
 
 
 def _index_file(folder: Path, key: str) -> Path:
-    return folder / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+    return folder / ".index" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
 
 
 def _save(stored: Stored, temporary: Path, path: Path) -> None:
@@ -1033,7 +1036,7 @@ def _save(stored: Stored, temporary: Path, path: Path) -> None:
 
 def _load(path: Path) -> Stored:
     fields = json.loads(path.read_text())
-    return Stored(**{**fields, "path": path.parent / fields["path"]})
+    return Stored(**{**fields, "path": path.parent.parent / fields["path"]})
 
 
 # ---- CRC-64 ----
