@@ -60,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _running(options, log, os.environ) as (cloud, function):
             if not options.files:
-                _print_session(function, cloud.address)
                 with contextlib.suppress(KeyboardInterrupt):
+                    _print_session(function, cloud.address)
                     threading.Event().wait()
                 return 0
             outcomes = [_upload_and_tell(file, function, cloud, log, options) for file in options.files]

@@ -172,10 +172,10 @@ def _of_mismatch(attempt: Attempt, credentials: Mapping[str, Credential], bucket
         for second, both in _header_changes(changed):
             if _matches(both):
                 return f"{first}; and {second[:1].lower()}{second[1:]}."
+    advice = "compare CanonicalRequest, which is what arrived, with the signer's"
     if attempt.additional:
-        names = ", ".join(attempt.additional)
-        return f"No usual mistake explains it; {names} is bound, and may have had another value when signed."
-    return "No usual mistake explains it: compare CanonicalRequest, which is what arrived, with the signer's."
+        advice += f", above all the value of {', '.join(attempt.additional)}, which is bound"
+    return f"No usual mistake explains it: {advice}."
 
 
 def _matches(attempt: Attempt) -> bool:

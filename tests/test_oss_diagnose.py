@@ -114,7 +114,7 @@ def query(rewrite: Callable[[str], str]) -> Callable[[Attempt], Attempt]:
             {"x-oss-meta-name": "a%20b"},
             "The value of x-oss-meta-name was signed in another encoding",
         ),
-        ({"Content-Length": "6"}, {}, "content-length is bound, and may have had another value"),
+        ({"Content-Length": "6"}, {}, "above all the value of content-length, which is bound."),
         ({"x-oss-meta-a": "1"}, {}, "No usual mistake explains it: compare CanonicalRequest"),
         (
             {"host": f"{BUCKET}.oss-cn-hangzhou-internal.aliyuncs.com"},
