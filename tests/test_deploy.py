@@ -98,8 +98,9 @@ def test_the_jwt_variant_cannot_be_rendered_without_its_key(folder):
         strict.render(folder / "s.jwt.yaml", ENVIRON)
 
 
-def test_no_key_is_shipped_that_would_open_a_copy_to_its_owner():
-    assert list(ROOT.glob("jwks*")) == []
+@pytest.mark.parametrize("name", [".env", "/jwks.json", "*.pem"])
+def test_what_an_operator_puts_beside_s_yaml_stays_out_of_commits(name):
+    assert name in (ROOT / ".gitignore").read_text().splitlines()
 
 
 def test_s_yaml_names_every_setting_and_no_other(folder):
