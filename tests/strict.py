@@ -32,7 +32,7 @@ TRIGGER_CONFIGS = {
 #: Known to the component, unknown to its schema. Source: the component fc3-domain's schema.
 CUSTOM_DOMAIN = {
     "type": "object",
-    "required": ["domainName", "protocol", "route", "authConfig"],
+    "required": ["domainName", "protocol", "certConfig", "route", "authConfig"],
     "properties": {
         "domainName": {"type": "string"},
         "protocol": {"enum": ["HTTPS"]},

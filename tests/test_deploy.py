@@ -155,9 +155,15 @@ CONFIG = (*TRIGGER, "triggerConfig")
 DOMAIN = {
     "domainName": "upload.example.com",
     "protocol": "HTTPS",
+    "certConfig": {"certId": "1"},
     "authConfig": {"authType": "function"},
     "route": {"path": "/*"},
 }
+
+
+def without(name):
+    return {key: value for key, value in DOMAIN.items() if key != name}
+
 
 MISTAKES = {
     "wrong edition": (change(("edition",), "1.0.0"), "edition"),
@@ -218,10 +224,11 @@ MISTAKES = {
         "anonymous",
     ),
     "domain without authentication": (
-        change((*PROPS, "customDomain"), {key: DOMAIN[key] for key in DOMAIN if key != "authConfig"}),
+        change((*PROPS, "customDomain"), without("authConfig")),
         "authConfig",
     ),
     "domain without TLS": (change((*PROPS, "customDomain"), {**DOMAIN, "protocol": "HTTP"}), "HTTP"),
+    "domain without certificate": (change((*PROPS, "customDomain"), without("certConfig")), "certConfig"),
     "misspelt domain property": (change((*PROPS, "customDomain"), {**DOMAIN, "domain": ""}), "domain"),
 }
 
