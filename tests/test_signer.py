@@ -54,7 +54,7 @@ def canonical_request(vector):
     return signer.canonical_request(
         vector["method"],
         f"/{vector['bucket']}/{signer.encode_path(vector['key'])}",
-        signer.canonical_query(query),
+        signer.canonical_query({signer.encode(name): signer.encode(query[name]) for name in query}),
         signer.canonical_headers(headers, additional),
         additional,
         headers.get("x-oss-content-sha256", "UNSIGNED-PAYLOAD"),

@@ -11,6 +11,7 @@ presigned URLs)
 from __future__ import annotations
 
 import hmac
+from functools import lru_cache
 from hashlib import sha256
 from time import gmtime, strftime
 
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
 ALGORITHM = "OSS4-HMAC-SHA256"
 TERMINATOR = "aliyun_v4_request"
 UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
-
-#: Bytes that a query name or value, and a path, keep. A literal `%` is dealt with before anything else.
-_KEPT_IN_QUERY = UNRESERVED + b"%"
-_KEPT_IN_PATH = _KEPT_IN_QUERY + b"/"
+PERCENT = 0x25
 
 
 class Credentials:
@@ -77,18 +75,19 @@ def presign(
     signed_headers = {name.lower(): value for name, value in headers.items()} if headers else {}
     additional = effective_additional_headers(additional_headers, signed_headers)
 
+    # Names and values, encoded: those written out here are what their encoding would give.
     parameters = {
-        "x-oss-credential": f"{credentials.access_key_id}/{scope}",
+        "x-oss-credential": encode(f"{credentials.access_key_id}/{scope}"),
         "x-oss-date": date,
         "x-oss-expires": str(expires),
         "x-oss-signature-version": ALGORITHM,
     }
     if credentials.security_token:
-        parameters["x-oss-security-token"] = credentials.security_token
+        parameters["x-oss-security-token"] = encode(credentials.security_token)
     if additional:
-        parameters["x-oss-additional-headers"] = additional
+        parameters["x-oss-additional-headers"] = encode(additional)
     if query:
-        parameters.update(query)
+        parameters.update([(encode(name), encode(value)) for name, value in query.items()])
 
     path = encode_path(key)
     query_string = canonical_query(parameters)
@@ -113,13 +112,8 @@ def canonical_request(
 
 
 def canonical_query(parameters: Mapping[str, str]) -> str:
-    """All parameters but the signature, sorted by their encoded names. An empty value goes without `=`."""
-    return "&".join(
-        [
-            f"{name}={value}" if value else name
-            for name, value in sorted([(encode(name), encode(value)) for name, value in parameters.items()])
-        ]
-    )
+    """All parameters (encoded) but the signature, sorted by their names. An empty value goes without `=`."""
+    return "&".join([f"{name}={value}" if value else name for name, value in sorted(parameters.items())])
 
 
 def canonical_headers(headers: Mapping[str, str], additional_headers: str) -> str:
@@ -154,41 +148,38 @@ def string_to_sign(date: str, scope: str, request: str) -> str:
     return f"{ALGORITHM}\n{date}\n{scope}\n{sha256(request.encode()).hexdigest()}"
 
 
-_last_signing_key: tuple[tuple[str, str, str, str], bytes] = (("", "", "", ""), b"")
-
-
+@lru_cache(maxsize=2)
 def signing_key(secret: str, day: str, region: str, product: str) -> bytes:
     """The key of one day, region and product, derived from the secret.
 
-    The last one is kept: it is the same for every URL until the day or the credentials change.
+    The last ones are kept: it is the same for every URL until the day or the credentials change.
     """
-    global _last_signing_key
-    wanted = (secret, day, region, product)
-    known, key = _last_signing_key
-    if known != wanted:
-        key = f"aliyun_v4{secret}".encode()
-        for part in (day, region, product, TERMINATOR):
-            key = hmac.digest(key, part.encode(), "sha256")
-        _last_signing_key = (wanted, key)
+    key = f"aliyun_v4{secret}".encode()
+    for part in (day, region, product, TERMINATOR):
+        key = hmac.digest(key, part.encode(), "sha256")
     return key
 
 
+@lru_cache(maxsize=8)  # the token is nine tenths of what is encoded, and the same for hours
 def encode(text: str) -> str:
     """Percent-encoded for the query: all but the unreserved characters, `/` included, in upper-case hex."""
-    return _percent_encode(text, _KEPT_IN_QUERY)
+    return _percent_encode(text, UNRESERVED)
 
 
 def encode_path(text: str) -> str:
     """Percent-encoded for the path: as `encode`, but `/` stays."""
-    return _percent_encode(text, _KEPT_IN_PATH)
+    return _percent_encode(text, UNRESERVED + b"/")
 
 
 def _percent_encode(text: str, kept: bytes) -> str:
     data = text.encode()
     # What is left after deleting the harmless bytes is what has to be replaced: usually nothing.
-    others = data.translate(None, kept)
-    if b"%" in data:
+    others = set(data.translate(None, kept))
+    if not others:
+        return text
+    if PERCENT in others:  # first of all, and once: what follows brings in more of them
+        others.remove(PERCENT)
         data = data.replace(b"%", b"%25")
-    for byte in set(others):
+    for byte in others:
         data = data.replace(bytes((byte,)), b"%%%02X" % byte)
     return data.decode()
