@@ -6,7 +6,6 @@ what came, `settings` what the operator wants, `policy` decides, `signer` signs.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
@@ -46,7 +45,7 @@ def handler(event: bytes, context: Context) -> dict[str, object]:
     started = time.perf_counter()
     request_id = getattr(context, "request_id", None) or ""
     line: dict[str, object] = {"requestId": request_id}
-    origins: tuple[str, ...] = ()
+    chosen: settings.Settings | None = None
     request: events.Request | None = None
     answer: dict[str, object] = {}
     refusal: Refusal | None = None
@@ -55,12 +54,12 @@ def handler(event: bytes, context: Context) -> dict[str, object]:
         http = events.is_large_http(event)
         payload = events.parse(event)
         http = events.is_http(payload)
-        origins = settings.origins(os.environ, [])
         request = events.from_http(payload) if http else events.from_payload(payload)
         if request.method == "OPTIONS":
             line["outcome"] = "preflight"
         else:
-            answer = _answer(request, context, line)
+            chosen = _settings(context)
+            answer = _answer(request, chosen, context, line)
     except Refusal as refused:
         refusal = refused
     except Exception as crash:
@@ -75,21 +74,24 @@ def handler(event: bytes, context: Context) -> dict[str, object]:
         if refusal.log is not None:
             line["log"] = refusal.log
     line["milliseconds"] = round((time.perf_counter() - started) * 1000, 3)
-    print(json.dumps(line), flush=True)
+    print(events.to_json(line), flush=True)
 
-    if refusal:
-        if not http:
+    if not http:
+        if refusal:
             # A workflow catches on the error's name; what FC sends back with it is this frame and no other.
             refusal.__context__ = None
             raise refusal.with_traceback(None) from None
-        return events.reply(refusal.status, refusal.problem(request_id), request=request, origins=origins)
-    if not http:
         return answer
+    # A browser is to read even the answer that says that the settings are wrong.
+    origins = chosen.origins if chosen else settings.origins(os.environ, [])
+    if refusal:
+        return events.reply(refusal.status, refusal.problem(request_id), request=request, origins=origins)
     return events.reply(200 if answer else 204, answer or None, request=request, origins=origins)
 
 
-def _answer(request: events.Request, context: Context, line: dict[str, object]) -> dict[str, object]:
-    chosen = _settings(context)
+def _answer(
+    request: events.Request, chosen: settings.Settings, context: Context, line: dict[str, object]
+) -> dict[str, object]:
     identity = request.identity(chosen.policy.identity_header)
     fields = request.fields()
     credentials = _credentials(context)
@@ -146,19 +148,20 @@ def _answer(request: events.Request, context: Context, line: dict[str, object]) 
     return answer
 
 
-_loaded: tuple[tuple[str | None, ...], settings.Settings] | None = None
+_loaded: tuple[object, str, settings.Settings] | None = None
 
 
 def _settings(context: Context) -> settings.Settings:
     """The settings of the environment as it is now; read anew only if a variable has changed."""
     global _loaded
-    environ = os.environ
-    region = environ.get("FC_REGION") or getattr(context, "region", None) or ""
-    seen = (region, *map(environ.get, settings.NAMES))
-    if _loaded is None or _loaded[0] != seen:
+    # The dictionary behind os.environ, where there is one: to compare it takes 1 us, to look up every
+    # setting's name 10 us, which would be a fourth of a warm call.
+    environ = getattr(os.environ, "_data", os.environ)
+    region = getattr(context, "region", None) or ""
+    if _loaded is None or _loaded[0] != environ or _loaded[1] != region:
         _loaded = None
-        _loaded = (seen, settings.load(environ, region))
-    return _loaded[1]
+        _loaded = (dict(environ), region, settings.load(os.environ, region))
+    return _loaded[2]
 
 
 def _credentials(context: Context) -> signer.Credentials:
