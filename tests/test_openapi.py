@@ -187,6 +187,69 @@ def test_an_example_is_valid_and_gets_a_url(name, environ):
     assert answer.status_code == 200
 
 
+GRANTED = [
+    {},
+    {"key": "a"},
+    {"key": "k" * 1023},
+    {"key": "..a/.b/c../ d"},
+    {"key": "a\\b"},
+    {"key": "\u200d"},
+    {"filename": ""},
+    {"size": 0},
+    {"size": 5368709120},
+    {"expires": 1},
+    {"contentType": "image/svg+xml;charset=utf-8"},
+    {"contentMd5": "1B2M2Y8AsgTpgAmY7PhCfg=="},
+    {"headers": {"Cache-Control": "no-cache, max-age=0"}},
+    {"headers": {}, "metadata": {"A-1": " ~ "}},
+]
+REFUSED = [
+    {"key": ""},
+    {"key": "k" * 1024},
+    {"key": "/a"},
+    {"key": "\\a"},
+    {"key": "a/"},
+    {"key": "a//b"},
+    {"key": "a/../b"},
+    {"key": "./a"},
+    {"key": "a\nb"},
+    {"key": "\x7f"},
+    {"key": "\u3000"},
+    {"key": "a", "filename": "a"},
+    {"key": None},
+    {"size": -1},
+    {"size": 5368709121},
+    {"size": "1"},
+    {"size": True},
+    {"expires": 0},
+    {"expires": 604801},
+    {"contentType": "image"},
+    {"contentType": "image/p ng"},
+    {"contentMd5": "d41d8cd98f00b204e9800998ecf8427e"},
+    {"contentMd5": "1B2M2Y8AsgTpgAmY7PhCfh=="},
+    {"headers": {"cache_control": "a"}},
+    {"headers": {"cache-control": ""}},
+    {"headers": {"cache-control": "a\nb"}},
+    {"metadata": {"": "a"}},
+    {"metadata": {"a": 1}},
+    {"metadata": []},
+    {"Key": "a"},
+]
+
+
+@pytest.mark.parametrize(
+    ("request_", "granted"),
+    [(one, one in GRANTED) for one in GRANTED + REFUSED],
+    ids=lambda one: str(one)[:40],
+)
+def test_file_and_function_agree_on_what_a_request_is(request_, granted, environ):
+    with fc.serve(index.handler, credentials=CREDENTIALS) as address:
+        answer = requests.post(address, json=request_, timeout=10)
+
+    assert (faults(REQUEST, request_) == []) is granted
+    assert (answer.status_code == 200) is granted
+
+
 TAMPERED = {
     "a field more": {"extra": 1},
     "no url": {"url": ...},

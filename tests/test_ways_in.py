@@ -422,6 +422,11 @@ def test_a_missing_identity_is_401(method, identity, identified, context):
     assert (status, body["code"]) == (401, "IdentityMissing")
 
 
+@pytest.mark.parametrize("identity", ["alice,mallory", "alice,", ","])
+def test_a_comma_in_the_identity_is_told_as_a_second_one(identity, identified, context):
+    assert "twice" in ask(identity, context)[1]["detail"]
+
+
 def test_an_identity_in_two_headers_is_401(identified, context):
     headers = {"X-Upload-Identity": "alice", "x-upload-identity": "mallory"}
 
