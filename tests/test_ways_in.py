@@ -331,6 +331,7 @@ def test_a_refused_cloudevent_is_raised_like_any_other(context):
         ("timer", "timer"),
         ("api-gateway", "API Gateway"),
         ("eventbridge-stream", "list of events"),
+        ("eventbridge-oss", "CloudEvent of an Alibaba Cloud service"),
         ("async-result", "asynchronous invocation"),
     ],
 )

@@ -184,6 +184,9 @@ def from_payload(payload: Any) -> Request:
         if name in payload:
             raise InvalidEvent(f"{what}: {_EXPECTED}")
     if "specversion" in payload:
+        # The prefix is kept for Alibaba Cloud's services, OSS's own events among them.
+        if str(payload.get("source")).startswith("acs."):
+            raise InvalidEvent("This is a CloudEvent of an Alibaba Cloud service: " + _EXPECTED)
         data = payload.get("data")
         if not isinstance(data, dict):
             raise InvalidEvent("The CloudEvent's data is not an object: " + _EXPECTED)
