@@ -53,7 +53,7 @@ def address():
 
 @SCHEMA.parametrize()
 @settings(
-    max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    max_examples=100, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )
 def test_the_function_answers_as_documented(case, address):
     # Longer ones do not get as far as the function.
