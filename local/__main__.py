@@ -138,9 +138,7 @@ def _running(
 
 
 def _handler() -> fc.Handler:
-    source = str(ROOT / "src")
-    if source not in sys.path:
-        sys.path.insert(0, source)
+    sys.path.insert(0, str(ROOT / "src"))
     handler: fc.Handler = importlib.import_module("index").handler
     return handler
 

@@ -41,7 +41,7 @@ from xml.sax.saxutils import escape
 
 from . import server
 from .oss_diagnose import likely_cause
-from .oss_verify import Credential, Refused, parse_query, verify
+from .oss_verify import Credential, Refused, on_the_wire, parse_query, verify
 
 BUCKET = "local-bucket"
 REGION = "cn-hangzhou"
@@ -619,7 +619,7 @@ def _key(path: str) -> str:
     Raises:
         Refused: it breaks one.
     """
-    raw = unquote_to_bytes(path[1:].encode("latin-1", "replace"))
+    raw = unquote_to_bytes(on_the_wire(path[1:]))
     try:
         key = raw.decode()
     except UnicodeDecodeError:

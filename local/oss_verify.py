@@ -261,7 +261,7 @@ def canonical_request(attempt: Attempt) -> str:
 def canonical_uri(bucket: str | None, path: str) -> str:
     """Bucket and key, with the slashes kept; nothing else of the path is normalised."""
     whole = path if bucket is None else f"/{bucket}{path}"
-    return quote(unquote_to_bytes(_bytes(whole)), safe="/~")
+    return quote(unquote_to_bytes(on_the_wire(whole)), safe="/~")
 
 
 def canonical_query(params: list[tuple[bytes, bytes]]) -> str:
@@ -575,8 +575,8 @@ def _invalid_argument(message: str, *, name: str, value: str | None = None, ec: 
     return Refused(400, "InvalidArgument", message, ec=ec, fields=fields)
 
 
-def _bytes(text: str) -> bytes:
-    """What was on the wire: a byte for each character of latin-1 text, UTF-8 for any other."""
+def on_the_wire(text: str) -> bytes:
+    """The bytes of a URL or header: one for each character of latin-1 text, UTF-8 for any other."""
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
@@ -584,4 +584,4 @@ def _bytes(text: str) -> bytes:
 
 
 def _decode_form(text: str) -> bytes:
-    return unquote_to_bytes(_bytes(text.replace("+", " ")))
+    return unquote_to_bytes(on_the_wire(text.replace("+", " ")))

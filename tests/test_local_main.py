@@ -196,6 +196,21 @@ def test_a_data_folder_with_a_broken_index_is_told(file: Path, tmp_path: Path) -
     assert done.returncode == 1
 
 
+def test_ctrl_c_while_uploading_is_exit_130_without_a_trace(file: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        command = [sys.executable, "-m", "local", str(file)]
+        settings = environment(OSS_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with subprocess.Popen(
+            command, cwd=ROOT, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            silent.settimeout(20)
+            with silent.accept()[0]:
+                process.send_signal(signal.SIGINT)
+                out, told = process.communicate(timeout=20)
+
+    assert (process.returncode, out, told) == (130, "", "")
+
+
 # ---- serving ----
 
 

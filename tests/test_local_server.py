@@ -482,8 +482,9 @@ class Zeros:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
-def test_memory_stays_flat_over_an_upload_of_two_gigabytes(tmp_path: Path) -> None:
-    size = 2 * 2**30
+def test_memory_stays_flat_over_a_large_upload(tmp_path: Path) -> None:
+    # 2 GB is where a signed 32-bit number ends; on a laptop a quarter shows the same of the memory.
+    size = 2**31 + 1 if os.environ.get("CI") else 2**28
     program = (
         "import sys; from local.oss import *; from local.oss_verify import Credential\n"
         f"oss = Oss(['{BUCKET}'], credentials={{'LTAIexample': Credential('yourAccessKeySecret')}}, "

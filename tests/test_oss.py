@@ -339,6 +339,12 @@ def test_put_with_a_body_longer_than_its_length_stores_the_length(front: Front) 
     assert stored(front).read() == b"hell"
 
 
+@pytest.mark.parametrize("length", ["five", "-1", "\u00b2", "1e3"])
+def test_put_with_a_length_that_is_no_number_is_refused(front: Front, length: str) -> None:
+    assert front.put(presign(), content_length=length).status == 400
+    assert front.oss.objects == {}
+
+
 def test_put_over_five_gigabytes_is_refused_before_the_body(front: Front) -> None:
     reply = front.put(presign(), b"", content_length=str(5 * 2**30 + 1))
 

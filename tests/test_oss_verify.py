@@ -415,6 +415,10 @@ def test_verify_reads_the_list_of_additional_headers_in_any_order_and_case() -> 
     assert good.verify().presigned
 
 
+def test_verify_reads_a_path_that_was_not_encoded_as_utf8() -> None:
+    assert signed(key="照")._replace(path="/照").verify().presigned
+
+
 def test_verify_trims_the_value_of_a_header() -> None:
     assert signed(headers={"Content-Type": "a/b"}).with_header("content-type", "  a/b\t").verify().presigned
 
