@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import base64
+import calendar
 import hashlib
+import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from local.oss import CorsRule, Oss, Stored
-from local.oss_verify import UNSIGNED, Attempt, canonical_query, canonical_uri, parse_query, signature_of
+from local.oss_verify import (
+    UNSIGNED,
+    Attempt,
+    Credential,
+    canonical_query,
+    canonical_uri,
+    parse_query,
+    signature_of,
+)
 from tests.oss_fronts import (
     AKID,
     BUCKET,
@@ -25,6 +37,7 @@ from tests.oss_fronts import (
     presign,
 )
 
+VECTORS = json.loads((Path(__file__).parent / "vectors" / "oss-v4-vectors.json").read_text())
 FRONTS = ["socket", "responses"]
 both_fronts = pytest.mark.parametrize("kind", FRONTS)
 
@@ -263,6 +276,20 @@ def test_put_refuses_a_traffic_limit_in_two_places(front: Front) -> None:
     reply = front.send("PUT", presign(headers=limit, query=limit), b"hello", limit)
 
     assert (reply.status, reply.code) == (400, "InvalidArgument")
+
+
+@both_fronts
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["id"])
+def test_put_accepts_every_official_vector(kind: str, vector: dict[str, Any]) -> None:
+    date = calendar.timegm(time.strptime(vector["datetime"], "%Y%m%dT%H%M%SZ"))
+    known = {vector["access_key_id"]: Credential(vector["access_key_secret"], vector["security_token"])}
+    with front_of(kind, buckets=[vector["bucket"]], credentials=known, clock=Clock(date)) as front:
+        stored = front.send(vector["method"], vector["canonical_url"], b"hello", vector["headers"])
+        without = front.send(vector["method"], vector["canonical_url"], b"hello")
+
+        assert stored.status == 200
+        assert without.status in (400, 403)
+        assert front.oss.objects[vector["key"]].read() == b"hello"
 
 
 # ---- forbid-overwrite ----

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -161,6 +163,15 @@ def test_two(oss_server):
         with error:
             assert b"AccessDenied" in error.read()
 """
+
+
+def test_the_readmes_example_runs() -> None:
+    (example,) = re.findall("```python\n(.*?)```", (ROOT / "local" / "README.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+
+    exec(example, names)
+
+    names["test_upload"]()
 
 
 def test_the_fixtures_work_in_a_project_of_somebody_else(tmp_path: Path) -> None:
