@@ -9,7 +9,8 @@ What it does: PutObject, GetObject, HeadObject, DeleteObject, and CORS preflight
 
 OSS publishes no order of checks. Here it is the address and its bucket, the method, the signature, what is
 implemented, the key, the headers, what is stored already, and last the body, which is not read before.
-Whether a URL has expired is judged once, when the request arrives.
+Whether a URL has expired is judged once, when the request arrives. CORS headers are on refusals too, where
+OSS may leave them out, so that a page can read why.
 
 Source:
     https://help.aliyun.com/en/oss/developer-reference/putobject and its neighbours,
@@ -20,28 +21,21 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import ctypes
 import hashlib
 import io
-import json
-import os
 import re
 import secrets
-import shutil
-import tempfile
-import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from email.utils import formatdate, mktime_tz, parsedate_tz
+from email.utils import formatdate
 from pathlib import Path
 from typing import IO, Any, NamedTuple
-from urllib.parse import unquote_to_bytes
 from xml.sax.saxutils import escape
 
-from . import server
+from . import oss_rules, server
 from .oss_diagnose import likely_cause
-from .oss_verify import Credential, Refused, on_the_wire, parse_query, verify
+from .oss_store import Store, Stored, crc64_ecma
+from .oss_verify import Credential, Refused, verify
 
 BUCKET = "local-bucket"
 REGION = "cn-hangzhou"
@@ -54,15 +48,6 @@ CREDENTIALS: Mapping[str, Credential] = {
 #: Of one PutObject.
 MAX_BYTES = 5 * 2**30
 
-_MAX_KEY = 1023
-_MAX_METADATA = 8 * 1024
-_MAX_TAGS = 10
-_STORAGE_CLASSES = frozenset({"Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive"})
-_BOOLEANS = frozenset({"true", "false"})
-_ACLS = frozenset({"default", "private", "public-read", "public-read-write"})
-_ENCRYPTIONS = frozenset({"AES256", "KMS", "SM4"})
-_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-_META_NAME = re.compile(r"x-oss-meta-[a-z0-9-]+")
 #: The headers of a PUT that come back with the object, besides x-oss-meta-*.
 _KEPT = (
     "content-type",
@@ -76,22 +61,6 @@ _KEPT = (
     "x-oss-server-side-data-encryption",
     "x-oss-storage-class",
 )
-_CONDITIONS = ("if-modified-since", "if-unmodified-since", "if-match", "if-none-match")
-#: Operations on an object, and options of them, that live in the query; and how the names of others begin.
-#: Any other foreign parameter is signed and ignored.
-_UNDONE_QUERY = frozenset(
-    (
-        *("acl", "append", "asyncFetch", "callback", "callback-var", "cleanRestoredObject", "comp"),
-        *("continuation-token", "endTime", "live", "objectInfo", "partNumber", "position", "qos"),
-        *("restore", "select", "sequential", "startTime", "symlink", "tagging", "uploadId", "uploads"),
-        *("versionId", "vod", "x-oss-async-process", "x-oss-process"),
-    )
-)
-_UNDONE_PREFIXES = ("response-", "x-oss-ac-")
-#: Headers of a PUT that ask for more than to store a body.
-_UNDONE_HEADERS = ("x-oss-callback", "x-oss-callback-var", "x-oss-copy-source", "x-oss-symlink-target")
-_LEAST_TRAFFIC, _MOST_TRAFFIC = 819200, 838860800
-_TAG = re.compile(r"[A-Za-z0-9 +\-=._:/]*")
 
 
 class CorsRule(NamedTuple):
@@ -102,30 +71,6 @@ class CorsRule(NamedTuple):
     headers: Sequence[str] = ("*",)
     expose: Sequence[str] = ("ETag", "x-oss-request-id", "x-oss-hash-crc64ecma")
     max_age: int = 600
-
-
-class Stored(NamedTuple):
-    """An object."""
-
-    bucket: str
-    key: str
-    size: int
-    md5: str
-    crc64: int
-    #: What comes back with it: names lowered, latin-1 text.
-    headers: Mapping[str, str]
-    #: Seconds since the epoch.
-    modified: float
-    path: Path
-
-    @property
-    def etag(self) -> str:
-        """MD5 in upper-case hex, in quotes."""
-        return f'"{self.md5.upper()}"'
-
-    def read(self) -> bytes:
-        """Its bytes."""
-        return self.path.read_bytes()
 
 
 class Oss:
@@ -166,7 +111,7 @@ class Oss:
         self.log = log or (lambda line: None)
         #: Where `serve` or `mock_oss` put it.
         self.address = ""
-        self._store = _Store(data)
+        self._store = Store(data)
 
     def close(self) -> None:
         """Remove the temporary folder, if the objects are in one."""
@@ -227,31 +172,37 @@ class Oss:
             status, further, content = self._answer(
                 request, io.BytesIO(body) if isinstance(body, bytes) else body
             )
+        except server.ClientGone:
+            self._note(request, "broken off")
+            raise
         except Refused as refused:
             status = refused.status
             cause = likely_cause(refused, request.headers, self.credentials, self.buckets)
             further, content = _error(refused, request, answered["x-oss-request-id"], cause)
             outcome = f" {refused.code}" + (f" ({cause})" if cause else "")
-        self.log(re.sub(r"[^ -~]", "?", f"{method} {request.host}{request.path} {status}{outcome}"))
+        self._note(request, f"{status}{outcome}")
         answered["x-oss-server-time"] = str(round((time.perf_counter() - started) * 1000))
         answered.update(self._cors_headers(request))
         answered.update(further)
         return status, answered, content
+
+    def _note(self, request: _Request, outcome: str) -> None:
+        self.log(re.sub(r"[^ -~]", "?", f"{request.method} {request.host}{request.path} {outcome}"))
 
     # ---- what is asked for ----
 
     def _answer(self, request: _Request, body: server.Readable) -> server.Answer:
         if request.method == "OPTIONS":
             return self._preflight(request)
-        place = _locate(request.host, request.path, self.buckets, self.cnames)
+        place = oss_rules.locate(request.host, request.path, self.cnames)
         bucket, path = place.bucket, place.path
         if bucket is not None:
-            self._check_bucket(bucket, place.region, request.host)
-        wanted = _undone(request.query)
+            oss_rules.check_bucket(bucket, place.region, self.buckets)
+        wanted = oss_rules.undone(request.query)
         if request.method == "POST" and path == "/":
-            raise _not_implemented("PostObject and the other operations on a bucket")
+            raise oss_rules.not_implemented("PostObject and the other operations on a bucket")
         if request.method not in ("PUT", "GET", "HEAD", "DELETE") and not wanted:
-            raise _method_not_allowed(request.method)
+            raise oss_rules.method_not_allowed(request.method)
         verify(
             request.method,
             path,
@@ -264,10 +215,10 @@ class Oss:
             product="oss-cloudbox" if place.cloudbox else "oss",
         )
         if wanted:
-            raise _not_implemented(f"The query's {', '.join(wanted)}")
+            raise oss_rules.not_implemented(f"The query's {', '.join(wanted)}")
         if bucket is None or path == "/":
-            raise _not_implemented("An operation on a bucket or on the service")
-        key = _key(path)
+            raise oss_rules.not_implemented("An operation on a bucket or on the service")
+        key = oss_rules.key_of(path)
         if request.method == "PUT":
             return self._put(bucket, key, request, body)
         if request.method == "DELETE":
@@ -275,43 +226,16 @@ class Oss:
             return 204, {}, io.BytesIO()
         return self._get(bucket, key, request.headers)
 
-    def _check_bucket(self, bucket: str, region: str | None, host: str) -> None:
-        if not _BUCKET_NAME.fullmatch(bucket):
-            raise Refused(
-                400,
-                "InvalidBucketName",
-                "The specified bucket is not valid.",
-                ec="0015-00000001",
-                fields={"BucketName": bucket},
-            )
-        if bucket not in self.buckets:
-            raise Refused(
-                404,
-                "NoSuchBucket",
-                "The specified bucket does not exist.",
-                ec="0015-00000101",
-                fields={"BucketName": bucket},
-            )
-        if region is not None and region != self.buckets[bucket]:
-            raise Refused(
-                403,
-                "AccessDenied",
-                "The bucket you are attempting to access must be addressed using the specified endpoint. "
-                "Please send all future requests to this endpoint.",
-                ec="0003-00001403",
-                fields={"Bucket": bucket, "Endpoint": f"oss-{self.buckets[bucket]}.aliyuncs.com"},
-            )
-
     def _put(self, bucket: str, key: str, request: _Request, body: server.Readable) -> server.Answer:
         headers = request.headers
-        _check_put_headers(headers, request.query)
-        length = _announced(headers, self.max_bytes)
+        oss_rules.check_put_headers(headers, request.query)
+        length = oss_rules.announced_length(headers, self.max_bytes)
         forbid = headers.get("x-oss-forbid-overwrite") == "true"
         if forbid and self._store.get(bucket, key) is not None:
-            raise _exists()
+            raise oss_rules.exists()
         stored = self._receive(bucket, key, headers, body, length, request.now)
         if stored is None:
-            raise _exists()
+            raise oss_rules.exists()
         return 200, {**_digests(stored), **_encryption(stored.headers), "Content-Length": "0"}, io.BytesIO()
 
     def _receive(
@@ -332,8 +256,8 @@ class Oss:
         with self._store.receive() as (file, path):
             size, md5, crc64 = _copy(body, file, length, self.max_bytes)
             file.close()
-            if expected_md5 is not None and _content_md5(expected_md5) != md5:
-                raise _invalid_digest("0017-00000503")
+            if expected_md5 is not None and oss_rules.content_md5(expected_md5) != md5:
+                raise oss_rules.invalid_digest("0017-00000503")
             stored = Stored(bucket, key, size, md5.hex(), crc64, kept, now, path)
             return self._store.keep(stored, overwrite=headers.get("x-oss-forbid-overwrite") != "true")
 
@@ -353,9 +277,9 @@ class Oss:
             "Last-Modified": formatdate(stored.modified, usegmt=True),
             "Accept-Ranges": "bytes",
             "x-oss-object-type": "Normal",
-            **{_title(name): value for name, value in stored.headers.items()},
+            **{oss_rules.title(name): value for name, value in stored.headers.items()},
         }
-        status = _condition(stored, headers)
+        status = oss_rules.condition(stored.md5.upper(), stored.modified, headers)
         if status == 304:
             file.close()
             return 304, {**described, "Content-Length": "0"}, io.BytesIO()
@@ -366,7 +290,7 @@ class Oss:
                 "PreconditionFailed",
                 "At least one of the pre-conditions you specified did not hold.",
             )
-        part = _range(headers.get("range", ""), stored.size)
+        part = oss_rules.range_of(headers.get("range", ""), stored.size)
         if part is None:
             return 200, {**described, "Content-Length": str(stored.size)}, file
         first, last = part
@@ -384,7 +308,7 @@ class Oss:
                 raise Refused(
                     400,
                     "BadRequest",
-                    f"Insufficient information. {_title(name)} request header needed.",
+                    f"Insufficient information. {oss_rules.title(name)} request header needed.",
                     ec=ec,
                 )
         method = headers["access-control-request-method"]
@@ -455,8 +379,8 @@ def serve(oss: Oss, port: int = 0) -> Iterator[Oss]:
 def mock_oss(buckets: Iterable[str] | Mapping[str, str] = (BUCKET,), **options: Any) -> Iterator[Oss]:
     """Put it behind `responses` until the block ends, for `requests` and what is built on it, as oss2 is.
 
-    Every request of this process to `*.aliyuncs.com` and to the custom domains is answered here; those to
-    this machine's own ports pass; any other fails, as `responses` has it. `oss.address` is the endpoint to
+    Every request of this process to OSS's hosts and to the custom domains is answered here; those to this
+    machine's own ports pass; any other fails, as `responses` has it. `oss.address` is the endpoint to
     give to an SDK.
 
     Args:
@@ -467,7 +391,7 @@ def mock_oss(buckets: Iterable[str] | Mapping[str, str] = (BUCKET,), **options: 
 
     oss = Oss(buckets, **options)
     oss.address = f"https://oss-{next(iter(oss.buckets.values()), oss.region)}.aliyuncs.com"
-    domains = "|".join([r"([^/?#]+\.)?aliyuncs\.com", *map(re.escape, oss.cnames)])
+    domains = "|".join([r"([^/?#]+\.)?oss[^./?#]*\.aliyuncs\.com", *map(re.escape, oss.cnames)])
 
     def answer(request: Any) -> tuple[int, dict[str, str], bytes]:
         headers = [(_wire(name), _wire(value)) for name, value in request.headers.items()]
@@ -556,95 +480,6 @@ class _Request(NamedTuple):
         return cls(method, host, path or "/", query, folded, now)
 
 
-class _Place(NamedTuple):
-    bucket: str | None
-    #: Behind the bucket.
-    path: str
-    #: That the host name says, where it says one.
-    region: str | None = None
-    cloudbox: str | None = None
-
-
-_ALIYUN = re.compile(
-    r"(?:(?P<bucket>[^.]+)\.)?(?:oss-(?P<region>[^.]+)|(?P<dual>[^.]+)\.oss"
-    r"|(?P<cloudbox>[^.]+)\.[^.]+\.oss-cloudbox)\.aliyuncs\.com"
-)
-_ADDRESS = re.compile(r"[0-9]+(?:\.[0-9]+){3}|\[[0-9a-f:.]+\]|[^.]*")
-
-
-def _locate(host: str, path: str, buckets: Mapping[str, str], cnames: Mapping[str, str]) -> _Place:
-    """Which bucket, by OSS's rules for host names."""
-    if host in cnames:
-        return _Place(cnames[host], path)
-    found = _ALIYUN.fullmatch(host)
-    if found:
-        bucket, region = found["bucket"], found["region"] or found["dual"]
-        if bucket is None and path != "/":
-            raise Refused(
-                403,
-                "SecondLevelDomainForbidden",
-                "Please use virtual hosted style to access.",
-                ec="0003-00001401",
-            )
-        return _Place(bucket, path, _region_of(region), found["cloudbox"])
-    if _ADDRESS.fullmatch(host):
-        name, slash, key = path[1:].partition("/")
-        bucket = unquote_to_bytes(name).decode("latin-1")
-        return _Place(bucket or None, f"/{key}") if bucket or slash else _Place(None, "/")
-    return _Place(host.partition(".")[0], path)
-
-
-#: Finance regions, whose host names do not follow the pattern.
-_FINANCE = {
-    "cn-hzfinance": "cn-hangzhou-finance",
-    "cn-hzjbp-a": "cn-hangzhou-finance",
-    "cn-hzjbp-b": "cn-hangzhou-finance",
-    "cn-shanghai-finance": "cn-shanghai-finance-1",
-    "cn-shenzhen-finance": "cn-shenzhen-finance-1",
-    "cn-szfinance": "cn-shenzhen-finance-1",
-}
-
-
-def _region_of(service: str | None) -> str | None:
-    """The region that a host name says; None where it says none, as for acceleration."""
-    if service is None or service.startswith("accelerate"):
-        return None
-    region = service.removesuffix("-internal").removesuffix("-pub")
-    return _FINANCE.get(region, region)
-
-
-def _key(path: str) -> str:
-    """The object's name, by OSS's rules.
-
-    Raises:
-        Refused: it breaks one.
-    """
-    raw = unquote_to_bytes(on_the_wire(path[1:]))
-    try:
-        key = raw.decode()
-    except UnicodeDecodeError:
-        raise _invalid_name("The Length of Object name must be less than 1024.", "0016-00000002") from None
-    if len(raw) > _MAX_KEY:
-        raise _invalid_name("The Length of Object name must be less than 1024.", "0016-00000002")
-    if key.startswith(("/", "\\")):
-        raise _invalid_name("The specified object is not valid.", "0016-00000005")
-    return key
-
-
-def _announced(headers: Mapping[str, str], max_bytes: int) -> int | None:
-    """The body's length; None for chunks."""
-    if headers.get("transfer-encoding", "").lower() == "chunked":
-        return None
-    length = headers.get("content-length")
-    if length is None:
-        raise Refused(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
-    if not (length.isascii() and length.isdigit()):
-        raise Refused(400, "InvalidArgument", "The Content-Length is not a number of bytes.")
-    if int(length) > max_bytes:
-        raise _too_large(max_bytes)
-    return int(length)
-
-
 def _copy(
     body: server.Readable, file: IO[bytes], length: int | None, max_bytes: int
 ) -> tuple[int, bytes, int]:
@@ -665,7 +500,7 @@ def _copy(
             break
         size += len(data)
         if size > max_bytes:
-            raise _too_large(max_bytes)
+            raise oss_rules.too_large(max_bytes)
         md5.update(data)
         crc64 = crc64_ecma(data, crc64)
         file.write(data)
@@ -676,131 +511,6 @@ def _copy(
             "You did not provide the number of bytes specified by the Content-Length HTTP header.",
         )
     return size, md5.digest(), crc64
-
-
-def _undone(query: str) -> list[str]:
-    """Names in the query that ask for what is not done here."""
-    names = {name.decode("latin-1") for name, _ in parse_query(query)}
-    return sorted(name for name in names if name in _UNDONE_QUERY or name.startswith(_UNDONE_PREFIXES))
-
-
-def _check_put_headers(headers: Mapping[str, str], query: str) -> None:
-    """What OSS says of a header's value before it looks at the body."""
-    for name in _CONDITIONS:
-        if name in headers:
-            raise Refused(
-                400,
-                "NotImplemented",
-                "A header you provided implies functionality that is not implemented.",
-                fields={"Header": _title(name)},
-            )
-    for name in _UNDONE_HEADERS:
-        if name in headers:
-            raise _not_implemented(f"The header {name}")
-    for name, allowed, ec in (
-        ("x-oss-storage-class", _STORAGE_CLASSES, ""),
-        ("x-oss-object-acl", _ACLS, ""),
-        ("x-oss-forbid-overwrite", _BOOLEANS, "0017-00000279"),
-    ):
-        if name in headers and headers[name] not in allowed:
-            raise _invalid_header(name, headers[name], ec=ec)
-    encryption = headers.get("x-oss-server-side-encryption", "AES256")
-    if encryption not in _ENCRYPTIONS:
-        raise Refused(
-            400,
-            "InvalidEncryptionAlgorithmError",
-            "The Encryption request you specified is not valid. Supported value: AES256/KMS/SM4.",
-            fields={"ServerSideEncryption": encryption},
-        )
-    if "content-md5" in headers:
-        _content_md5(headers["content-md5"])
-    _check_metadata(headers)
-    _check_tagging(headers.get("x-oss-tagging", ""))
-    limits = [value.decode("latin-1") for name, value in parse_query(query) if name == b"x-oss-traffic-limit"]
-    limits += [headers["x-oss-traffic-limit"]] if "x-oss-traffic-limit" in headers else []
-    for limit in limits:
-        if len(limits) > 1 or not _is_within(limit, _LEAST_TRAFFIC, _MOST_TRAFFIC):
-            raise _invalid_header("x-oss-traffic-limit", limit)
-
-
-def _check_metadata(headers: Mapping[str, str]) -> None:
-    total = 0
-    for name, value in headers.items():
-        if name.startswith("x-oss-meta-"):
-            total += len(name) + len(value)
-            if not _META_NAME.fullmatch(name):
-                raise _invalid_header(name, value)
-    if total > _MAX_METADATA:
-        raise Refused(
-            400,
-            "InvalidArgument",
-            "Your metadata headers exceed the maximum allowed metadata size.",
-            fields={"MaxSizeAllowed": str(_MAX_METADATA)},
-        )
-
-
-def _check_tagging(tagging: str) -> None:
-    tags = parse_query(tagging)
-    names = [name for name, _ in tags]
-    whole = all(_is_tag(name, 128) and name and _is_tag(value, 256) for name, value in tags)
-    if len(tags) > _MAX_TAGS or len(set(names)) < len(names) or not whole:
-        raise Refused(
-            400,
-            "InvalidTag",
-            "The tags are invalid: at most 10, keys of 1 to 128 and values of up to 256 letters, digits, "
-            "spaces and + - = . _ : /, each key once.",
-            fields={"ArgumentName": "x-oss-tagging", "ArgumentValue": tagging},
-        )
-
-
-def _is_tag(raw: bytes, most: int) -> bool:
-    return len(raw) <= most and _TAG.fullmatch(raw.decode("latin-1")) is not None
-
-
-def _is_within(digits: str, least: int, most: int) -> bool:
-    return digits.isascii() and digits.isdigit() and len(digits) < 20 and least <= int(digits) <= most
-
-
-def _content_md5(value: str) -> bytes:
-    try:
-        digest = base64.b64decode(value.encode("latin-1"), validate=True)
-    except ValueError:
-        raise _invalid_digest("0017-00000502") from None
-    if len(digest) != 16:
-        raise _invalid_digest("0017-00000502")
-    return digest
-
-
-def _condition(stored: Stored, headers: Mapping[str, str]) -> int:
-    """The status that the conditions of a GET or HEAD lead to."""
-    tags = {tag.strip().removeprefix("W/").strip('"') for tag in headers.get("if-none-match", "").split(",")}
-    same = stored.etag.strip('"')
-    if "if-match" in headers and headers["if-match"].strip('" ') not in (same, "*"):
-        return 412
-    if _is_before(headers.get("if-unmodified-since"), stored.modified):
-        return 412
-    if "if-none-match" in headers:
-        return 304 if tags & {same, "*"} else 200
-    since = headers.get("if-modified-since")
-    return 304 if since is not None and _is_before(since, stored.modified) is False else 200
-
-
-def _is_before(date: str | None, modified: float) -> bool | None:
-    """Whether a date of HTTP is before that; None if it is none."""
-    parsed = parsedate_tz(date) if date else None
-    return None if parsed is None else mktime_tz(parsed) < int(modified)
-
-
-def _range(asked: str, size: int) -> tuple[int, int] | None:
-    """First and last byte; None for all, also where the range is no good, which OSS ignores."""
-    found = re.fullmatch(r"bytes=([0-9]{0,19})-([0-9]{0,19})", asked.strip())
-    if found is None or not (found[1] or found[2]):
-        return None
-    if not found[1]:
-        first, last = size - int(found[2]), size - 1
-    else:
-        first, last = int(found[1]), int(found[2] or size - 1)
-    return (first, last) if 0 <= first <= last < size else None
 
 
 class _Part(io.BufferedIOBase):
@@ -891,189 +601,3 @@ def _fits(text: str, patterns: Sequence[str]) -> bool:
         ):
             return True
     return False
-
-
-def _title(name: str) -> str:
-    return name if name.startswith("x-oss-") else name.title()
-
-
-def _not_implemented(what: str) -> Refused:
-    return Refused(
-        501,
-        "NotImplemented",
-        f"{what}: this stand-in does not do it. It has PutObject, GetObject, HeadObject and DeleteObject.",
-    )
-
-
-def _method_not_allowed(method: str) -> Refused:
-    return Refused(
-        405,
-        "MethodNotAllowed",
-        "The specified method is not allowed against this resource.",
-        fields={"Method": method, "ResourceType": "OBJECT"},
-    )
-
-
-def _exists() -> Refused:
-    return Refused(
-        409,
-        "FileAlreadyExists",
-        "The object you specified already exists and can not be overwritten.",
-        ec="0026-00000002",
-    )
-
-
-def _invalid_digest(ec: str) -> Refused:
-    return Refused(400, "InvalidDigest", "The Content-MD5 you specified was invalid.", ec=ec)
-
-
-def _invalid_name(message: str, ec: str) -> Refused:
-    return Refused(400, "InvalidObjectName", message, ec=ec)
-
-
-def _invalid_header(name: str, value: str, ec: str = "") -> Refused:
-    return Refused(
-        400,
-        "InvalidArgument",
-        f"The value of the header {name} is invalid.",
-        ec=ec,
-        fields={"ArgumentName": name, "ArgumentValue": value},
-    )
-
-
-def _too_large(max_bytes: int) -> Refused:
-    return Refused(
-        400,
-        "EntityTooLarge",
-        "Your proposed upload exceeds the maximum allowed size.",
-        fields={"MaxSizeAllowed": str(max_bytes)},
-    )
-
-
-# ---- what is stored ----
-
-
-class _Store:
-    """Objects in a folder: a file for the bytes, and in .index a JSON file that names it and holds the rest.
-
-    An object comes into being, or is replaced, by one rename of its JSON file, so a reader finds the old
-    one or the new one, and what was broken off leaves nothing.
-    """
-
-    def __init__(self, root: Path | None) -> None:
-        self._remove: Callable[[], object] = lambda: None
-        if root is None:
-            root = Path(tempfile.mkdtemp(prefix="oss-"))
-            self._remove = weakref.finalize(self, shutil.rmtree, root, ignore_errors=True)
-        self._root = root
-        self._incoming = root / ".incoming"
-        self._incoming.mkdir(parents=True, exist_ok=True)
-        self._lock = threading.Lock()
-        self._index = {(it.bucket, it.key): it for it in map(_load, root.glob("*/.index/*.json"))}
-
-    def close(self) -> None:
-        self._remove()
-
-    def all(self) -> dict[tuple[str, str], Stored]:
-        with self._lock:
-            return dict(self._index)
-
-    def get(self, bucket: str, key: str) -> Stored | None:
-        return self._index.get((bucket, key))
-
-    def open(self, bucket: str, key: str) -> tuple[Stored, IO[bytes]] | None:
-        with self._lock:
-            stored = self._index.get((bucket, key))
-            try:
-                return None if stored is None else (stored, stored.path.open("rb"))
-            except FileNotFoundError:  # somebody tidied the folder
-                return None
-
-    @contextlib.contextmanager
-    def receive(self) -> Iterator[tuple[IO[bytes], Path]]:
-        """A file to write to, which is gone at the end unless `keep` took it."""
-        path = self._incoming / secrets.token_hex(8)
-        try:
-            with path.open("wb") as file:
-                yield file, path
-        finally:
-            path.unlink(missing_ok=True)
-
-    def keep(self, stored: Stored, *, overwrite: bool) -> Stored | None:
-        """Make it the object of its key; None if there is one that must not be overwritten."""
-        folder = self._root / stored.bucket
-        (folder / ".index").mkdir(parents=True, exist_ok=True)
-        with self._lock:
-            old = self._index.get((stored.bucket, stored.key))
-            if old is not None and not overwrite:
-                return None
-            # The end of the key, so that a person finds the file, and a program its extension.
-            tail = re.sub(r"[^A-Za-z0-9._-]", "_", stored.key.rpartition("/")[2])[-60:]
-            final = stored._replace(path=folder / f"{stored.path.name}-{tail}")
-            os.replace(stored.path, final.path)
-            _save(final, self._incoming / f"{stored.path.name}.json", _index_file(folder, stored.key))
-            self._index[(stored.bucket, stored.key)] = final
-            if old is not None:
-                old.path.unlink(missing_ok=True)
-        return final
-
-    def delete(self, bucket: str, key: str) -> None:
-        with self._lock:
-            old = self._index.pop((bucket, key), None)
-            if old is not None:
-                _index_file(self._root / bucket, key).unlink(missing_ok=True)
-                old.path.unlink(missing_ok=True)
-
-
-def _index_file(folder: Path, key: str) -> Path:
-    return folder / ".index" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
-
-
-def _save(stored: Stored, temporary: Path, path: Path) -> None:
-    temporary.write_text(json.dumps({**stored._asdict(), "path": stored.path.name}, indent=1))
-    os.replace(temporary, path)
-
-
-def _load(path: Path) -> Stored:
-    fields = json.loads(path.read_text())
-    return Stored(**{**fields, "path": path.parent.parent / fields["path"]})
-
-
-# ---- CRC-64 ----
-
-
-def _crc64_function() -> Callable[[bytes, int], int]:
-    """CRC-64 as OSS computes it: ECMA-182, reflected, the same as XZ's.
-
-    It is taken from the C library inside Python's lzma where that is found: 5 GB a second, against 15 MB
-    for a loop in Python.
-    """
-    try:
-        import _lzma
-
-        function = ctypes.CDLL(_lzma.__file__).lzma_crc64
-    except (ImportError, OSError, AttributeError):
-        return _crc64_in_python
-    function.restype = ctypes.c_uint64
-    function.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint64]
-    return lambda data, crc: int(function(data, len(data), crc))
-
-
-def _crc64_in_python(data: bytes, crc: int) -> int:
-    table = _crc64_table()
-    crc ^= 0xFFFFFFFFFFFFFFFF
-    for byte in data:
-        crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
-    return crc ^ 0xFFFFFFFFFFFFFFFF
-
-
-def _crc64_table() -> list[int]:
-    table = []
-    for crc in range(256):
-        for _ in range(8):
-            crc = crc >> 1 ^ (0xC96C5795D7870F42 if crc & 1 else 0)
-        table.append(crc)
-    return table
-
-
-crc64_ecma = _crc64_function()

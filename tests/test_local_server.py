@@ -260,6 +260,8 @@ def test_a_connection_that_ends_before_its_request_gets_no_answer(oss: Oss, star
 
 def test_a_client_that_goes_away_inside_a_body_damages_nothing(oss: Oss) -> None:
     oss.put("folder/photo.png", b"before")
+    lines: list[str] = []
+    oss.log = lines.append
 
     with connected(oss.address) as connection:
         connection.sendall(head(presign(), "Content-Length: 1000000") + bytes(500_000))
@@ -268,6 +270,7 @@ def test_a_client_that_goes_away_inside_a_body_damages_nothing(oss: Oss) -> None
 
     wait_for_files(oss, 2)
     assert oss.objects["folder/photo.png"].read() == b"before"
+    assert lines == [f"PUT {HOST}/folder/photo.png broken off"]
 
 
 def test_a_body_that_stops_is_a_request_timeout() -> None:

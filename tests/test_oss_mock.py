@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import requests
 
-from local import oss as module
-from local.oss import ACCESS_KEY_ID, CREDENTIALS, Oss, crc64_ecma, mock_oss
+from local import oss_store as module
+from local.oss import ACCESS_KEY_ID, CREDENTIALS, Oss, mock_oss
+from local.oss_store import crc64_ecma
 from tests.oss_fronts import BUCKET, HOST, NOW, Clock, presign
 from tests.oss_fronts import CREDENTIALS as KNOWN
 
@@ -78,7 +79,9 @@ def test_mock_lets_nothing_out_but_to_this_machine(oss: Oss) -> None:
 
 def test_mock_intercepts_no_host_that_only_looks_like_one(oss: Oss) -> None:
     with pytest.raises(requests.exceptions.ConnectionError, match="refused by Responses"):
-        requests.put(presign().replace(HOST, f"{BUCKET}.aliyuncs.com.example"))
+        requests.put(presign().replace(HOST, f"{HOST}.example"))
+    with pytest.raises(requests.exceptions.ConnectionError, match="refused by Responses"):
+        requests.get("https://sts.aliyuncs.com/")
 
 
 def test_mock_gives_the_endpoint_of_its_region() -> None:
@@ -227,6 +230,21 @@ def test_an_object_whose_file_somebody_removed_is_not_there(tmp_path: Path) -> N
         assert requests.get(presign("key", "GET")).content == b"again"
 
 
+def test_an_upload_whose_description_cannot_be_written_leaves_the_old_object(tmp_path: Path) -> None:
+    oss = Oss([BUCKET], data=tmp_path)
+    old = oss.put("key", b"old")
+    (index,) = tmp_path.glob("*/.index/*.json")
+    index.unlink()
+    index.mkdir()
+
+    with pytest.raises(OSError, match="directory"):
+        oss.put("key", b"new")
+
+    assert oss.objects == {"key": old}
+    assert old.read() == b"old"
+    assert list((tmp_path / BUCKET).glob("*-key")) == [old.path]
+
+
 def test_a_temporary_folder_goes_when_the_stand_in_does() -> None:
     oss = Oss()
     stored = oss.put("key", b"hello")
@@ -250,8 +268,8 @@ def test_crc64_is_that_of_oss_whichever_code_computes_it() -> None:
 
 def test_crc64_falls_back_to_python_where_there_is_no_lzma() -> None:
     program = (
-        "import sys; sys.modules['_lzma'] = None; from local import oss; "
-        "assert oss.crc64_ecma is oss._crc64_in_python; print(oss.crc64_ecma(b'123456789', 0))"
+        "import sys; sys.modules['_lzma'] = None; from local import oss_store as store; "
+        "assert store.crc64_ecma is store._crc64_in_python; print(store.crc64_ecma(b'123456789', 0))"
     )
 
     done = subprocess.run(
