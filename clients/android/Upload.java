@@ -318,8 +318,8 @@ public final class Upload {
     private static Refused refusal(Reply reply) {
         try {
             Map<String, Object> said = Json.object(reply.text);
-            return new Refused(reply.status, first(said, "code", "errorType"),
-                    first(said, "detail", "errorMessage", "title"), false);
+            return new Refused(reply.status, first(said, "code", "errorType", "ErrorCode"),
+                    first(said, "detail", "errorMessage", "ErrorMessage", "title"), false);
         } catch (RuntimeException error) {
             String message = element("Message", reply.text);
             boolean expired = reply.status == 403
@@ -329,6 +329,7 @@ public final class Upload {
         }
     }
 
+    /** Of the function's own names and of those that Function Compute uses when it answers for it. */
     private static String first(Map<String, Object> said, String... names) {
         for (String name : names) {
             if (said.get(name) instanceof String) {

@@ -248,12 +248,13 @@ std::string element(const std::string& name, const std::string& xml) {
 Refused refusal(const Reply& reply) {
     auto said = read_json(reply.text);
     if (!said.empty()) {
+        // Of the function's own names and of those that Function Compute uses when it answers for it.
         const auto first = [&](const std::vector<std::string>& names) {
             for (const auto& name : names)
                 if (!said[name].empty()) return said[name];
             return std::string();
         };
-        return Refused(reply.status, first({"code", "errorType"}), first({"detail", "errorMessage", "title"}), false);
+        return Refused(reply.status, first({"code", "errorType", "ErrorCode"}), first({"detail", "errorMessage", "ErrorMessage", "title"}), false);
     }
     const std::string message = element("Message", reply.text);
     const bool expired = reply.status == 403 && (message.find("has expired") != std::string::npos ||

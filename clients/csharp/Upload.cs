@@ -14,6 +14,7 @@ using System.Linq;
 using System.Net;
 using System.Net.Http;
 using System.Net.Http.Headers;
+using System.Runtime.InteropServices;
 using System.Runtime.Serialization;
 using System.Runtime.Serialization.Json;
 using System.Text;
@@ -60,7 +61,17 @@ public static class Uploader
 
     public static int Main(string[] args)
     {
-        var endpoint = Environment.GetEnvironmentVariable("UPLOAD_ENDPOINT");
+        var code = Run(args, Environment.GetEnvironmentVariable("UPLOAD_ENDPOINT"));
+        // Mono aborts its thread pool in the end, and one run in fifty hangs or crashes over that.
+        if (Type.GetType("Mono.Runtime") != null && Environment.OSVersion.Platform == PlatformID.Unix) ExitAtOnce(code);
+        return code;
+    }
+
+    [DllImport("libc", EntryPoint = "_exit")]
+    internal static extern void ExitAtOnce(int code);
+
+    static int Run(string[] args, string endpoint)
+    {
         if (args.Length < 1 || args.Length > 2 || args[0] == "" || string.IsNullOrEmpty(endpoint))
         {
             WriteLine(Console.OpenStandardError(), "usage: upload FILE [TYPE], with the function's address in UPLOAD_ENDPOINT");
@@ -300,6 +311,10 @@ public static class Uploader
         [DataMember(Name = "title")] public string Title { get; set; }
         [DataMember(Name = "errorType")] public string ErrorType { get; set; }
         [DataMember(Name = "errorMessage")] public string ErrorMessage { get; set; }
+
+        // Function Compute's own words, when it answers for the function.
+        [DataMember(Name = "ErrorCode")] public string FcCode { get; set; }
+        [DataMember(Name = "ErrorMessage")] public string FcMessage { get; set; }
     }
 
     /// <summary>
@@ -310,8 +325,8 @@ public static class Uploader
     {
         var said = ReadJson<Problem>(reply.Text);
         if (said != null)
-            return new RefusedException(reply.Status, said.Code ?? said.ErrorType,
-                said.Detail ?? said.ErrorMessage ?? said.Title ?? "", false);
+            return new RefusedException(reply.Status, said.Code ?? said.ErrorType ?? said.FcCode,
+                said.Detail ?? said.ErrorMessage ?? said.FcMessage ?? said.Title ?? "", false);
         var message = Element("Message", reply.Text);
         var expired = reply.Status == 403 && (message.Contains("has expired") || Element("EC", reply.Text) == "0002-00000236");
         return new RefusedException(reply.Status, Element("Code", reply.Text), message == "" ? TextOf(reply.Text) : message, expired);

@@ -164,7 +164,7 @@ read_reply() {
             return string
         }
         function json(sign, string, depth, kind, name) { # fills value["a"] and value["a.b"] with strings; gives success
-            if (text !~ /^[ \t\r\n]*{/) return 0
+            if (text !~ /^[ \t\r\n]*[{]/) return 0
             for (blanks(); text != "" && !bad; blanks()) {
                 sign = substr(text, 1, 1)
                 if (sign == "\"") {
@@ -224,8 +224,9 @@ read_reply() {
                 exit 0
             }
             if (understood) {
-                code = value["code"] value["errorType"]
-                message = value["detail"] value["errorMessage"]
+                # the names of the function, and those of Function Compute where it answers itself
+                code = value["code"] value["errorType"] value["ErrorCode"]
+                message = value["detail"] value["errorMessage"] value["ErrorMessage"]
                 if (message == "") message = value["title"]
             } else {
                 code = element("Code")

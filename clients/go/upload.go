@@ -126,8 +126,11 @@ func Ask(endpoint, file, contentType string) (*Answer, error) {
 	}
 	var answer Answer
 	err = json.Unmarshal(body, &answer)
-	if err != nil || answer.Method == "" || answer.URL == "" || answer.Key == "" || answer.Headers == nil ||
-		strings.IndexFunc(answer.Key, unicode.IsControl) >= 0 {
+	values := []string{answer.Method, answer.URL, answer.Key}
+	for name, value := range answer.Headers {
+		values = append(values, name, value)
+	}
+	if err != nil || answer.Headers == nil || !plain(values) {
 		return nil, fmt.Errorf("%s answered something else than an upload: %s", host(endpoint), textOf(body))
 	}
 	return &answer, nil
@@ -195,6 +198,9 @@ func transport() *http.Transport {
 
 // send makes one request and gives what came back, the body cut at 64 KB. Redirects are answers, not followed.
 func send(method, target string, headers map[string]string, body io.Reader, size int64, limit time.Duration) (int, []byte, error) {
+	if !regexp.MustCompile(`(?i)^https?://[^/]`).MatchString(target) {
+		return 0, nil, errors.New("the address is not http or https")
+	}
 	if size == 0 {
 		body = http.NoBody // any other reader with ContentLength 0 is of unknown length, and sent chunked
 	}
@@ -228,9 +234,9 @@ func send(method, target string, headers map[string]string, body io.Reader, size
 // refusal gives what the function (JSON) or OSS (XML) says against it, or else the beginning of what came.
 // OSS's two elements are flat: an XML parser would refuse what was cut.
 func refusal(status int, body []byte) *Refused {
-	var said struct{ Code, Detail, Title, ErrorType, ErrorMessage string }
+	var said struct{ Code, Detail, Title, ErrorType, ErrorCode, ErrorMessage string }
 	if json.Unmarshal(body, &said) == nil {
-		return &Refused{Status: status, Code: first(said.Code, said.ErrorType), Message: first(said.Detail, said.ErrorMessage, said.Title)}
+		return &Refused{Status: status, Code: first(said.Code, said.ErrorType, said.ErrorCode), Message: first(said.Detail, said.ErrorMessage, said.Title)}
 	}
 	code, message, ec := element("Code", body), element("Message", body), element("EC", body)
 	expired := status == 403 && (strings.Contains(message, "has expired") || ec == "0002-00000236")
@@ -243,6 +249,15 @@ func element(name string, body []byte) string {
 		return ""
 	}
 	return strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", `"`, "&apos;", "'", "&amp;", "&").Replace(string(found[1]))
+}
+
+func plain(texts []string) bool {
+	for _, text := range texts {
+		if text == "" || strings.IndexFunc(text, unicode.IsControl) >= 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func first(texts ...string) string {

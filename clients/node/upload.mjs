@@ -15,7 +15,8 @@ import { realpath, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const ASK_SECONDS = 60; // for the function's answer; a transfer ends only after 300 silent seconds (fetch's default)
+const ASK_SECONDS = 60;
+const SILENT_SECONDS = 300; // nothing sent or received for so long; an upload may take as long as it needs
 const MAX_ANSWER_BYTES = 65536;
 
 /** The function or OSS answered, but not with a yes. */
@@ -63,9 +64,8 @@ export async function upload(endpoint, file, contentType, progress) {
 export async function ask(endpoint, file, contentType) {
   const { size } = await attributes(file);
   const question = JSON.stringify({ filename: basename(file), contentType: contentType || undefined, size });
-  const { status, text } = await send('POST', endpoint, { 'Content-Type': 'application/json' }, question, {
-    signal: AbortSignal.timeout(ASK_SECONDS * 1000),
-  });
+  const json = { 'Content-Type': 'application/json' };
+  const { status, text } = await send('POST', endpoint, json, ASK_SECONDS, () => question);
   if (status !== 200) throw refusal(status, text);
   let answer;
   try {
@@ -74,8 +74,9 @@ export async function ask(endpoint, file, contentType) {
     answer = undefined;
   }
   const { method, url, key, headers } = answer ?? {};
-  const values = [method, url, key, ...Object.entries(headers ?? { '': 0 }).flat()];
-  if (!values.every((value) => typeof value === 'string' && !/\p{Cc}/u.test(value))) {
+  const isObject = typeof headers === 'object' && headers !== null && !Array.isArray(headers);
+  const values = [method, url, key, ...Object.entries(headers ?? {}).flat()];
+  if (!isObject || !values.every((value) => typeof value === 'string' && !/\p{Cc}/u.test(value))) {
     throw new Failed(`${host(endpoint)} answered something else than an upload: ${textOf(text)}`);
   }
   return answer;
@@ -85,17 +86,17 @@ export async function ask(endpoint, file, contentType) {
 export async function put(method, url, headers, file, progress) {
   const { size } = await attributes(file);
   // Node's fetch sends a stream in chunks unless it is told the length.
-  const { status, text } = await send(method, url, { ...headers, 'Content-Length': String(size) },
-    counted(file, size, progress), { duplex: 'half' });
+  const { status, text } = await send(method, url, { ...headers, 'Content-Length': String(size) }, SILENT_SECONDS,
+    (alive) => counted(file, (sent) => { alive(); progress?.(sent, size); }));
   if (status !== 200) throw refusal(status, text);
 }
 
-async function* counted(file, size, progress) {
+async function* counted(file, tell) {
   let sent = 0;
   for await (const chunk of createReadStream(file)) {
     yield chunk;
     sent += chunk.length;
-    progress?.(sent, size);
+    tell(sent);
   }
 }
 
@@ -109,14 +110,28 @@ async function attributes(file) {
   }
 }
 
-/** One request and what came back, the body cut at 64 KB. Redirects are answers, not followed. */
-async function send(method, url, headers, body, options) {
+/** One request and what came back, the body cut at 64 KB. Redirects are errors, not followed. */
+async function send(method, url, headers, seconds, body) {
   if (!/^https?:\/\/[^/\s]/i.test(url)) throw new Failed('the address is not http or https');
+  // A timer of our own, because fetch's are for the answer only, and some ways to lose a connection fall between.
+  const patience = new AbortController();
+  const timer = setTimeout(() => patience.abort(new Error(`nothing for ${seconds} seconds`)), seconds * 1000);
   try {
-    const response = await fetch(url, { method, headers, body, redirect: 'manual', ...options });
+    const response = await fetch(url, {
+      method,
+      headers,
+      body: body(() => timer.refresh()),
+      duplex: 'half',
+      // Else fetch keeps all of the body that it has sent, to send it again after a redirect or a 401.
+      redirect: 'error',
+      window: null,
+      signal: patience.signal,
+    });
     return { status: response.status, text: await start(response) };
   } catch (error) {
     throw new Failed(`no answer from ${host(url)}: ${cause(error)}`);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -131,8 +146,9 @@ async function start(response) {
   return Buffer.concat(chunks).subarray(0, MAX_ANSWER_BYTES).toString();
 }
 
-/** fetch says only "fetch failed"; the reason is below. */
+/** fetch says only "fetch failed", with the reason below; or it refuses to try, and quotes the URL, a secret. */
 function cause(error) {
+  if (error instanceof TypeError && !error.cause) return 'the URL or a header cannot be sent';
   while (error.cause) error = error.cause;
   return error.message || error.code;
 }
@@ -144,14 +160,19 @@ function cause(error) {
 function refusal(status, text) {
   try {
     const said = JSON.parse(text);
-    const code = said.code ?? said.errorType ?? '';
-    return new Refused(status, code, said.detail ?? said.errorMessage ?? said.title ?? '');
+    const code = first(said, 'code', 'errorType', 'ErrorCode');
+    return new Refused(status, code, first(said, 'detail', 'errorMessage', 'ErrorMessage', 'title'));
   } catch {
     const [code, message, ec] = ['Code', 'Message', 'EC'].map((name) =>
       unescape(text.match(`<${name}>([^<]*)</${name}>`)?.[1] ?? ''));
     const expired = status === 403 && (message.includes('has expired') || ec === '0002-00000236');
     return new Refused(status, code, message || textOf(text), expired);
   }
+}
+
+/** Of the function's own names and of those that Function Compute uses when it answers for it. */
+function first(said, ...names) {
+  return names.map((name) => said[name]).find((value) => typeof value === 'string') ?? '';
 }
 
 function unescape(xml) {

@@ -155,9 +155,9 @@ def send(method: str, url: str, headers: Mapping[str, str], body) -> tuple[int, 
             prepared = session.prepare_request(request)
             prepared.url = url  # as given: preparing decodes and joins some of it
             settings = session.merge_environment_settings(url, {}, True, None, None)
-            with session.send(
-                prepared, timeout=(CONNECT_SECONDS, SILENT_SECONDS), allow_redirects=False, **settings
-            ) as response:
+            # The adapter, because a session reads a redirect's whole body even where it may not follow.
+            adapter = session.get_adapter(url)
+            with adapter.send(prepared, timeout=(CONNECT_SECONDS, SILENT_SECONDS), **settings) as response:
                 return response.status_code, response.raw.read(MAX_ANSWER_BYTES, decode_content=True)
         except (requests.RequestException, requests.packages.urllib3.exceptions.HTTPError) as error:
             raise Failed(f"no answer from {host(url)}: {cause(error)}") from error
@@ -180,9 +180,9 @@ def refusal(status: int, body: bytes) -> Refused:
     text = body.decode("utf-8", "replace")
     try:
         said = json.loads(text)
-        code = said.get("code") or said.get("errorType") or ""
-        message = said.get("detail") or said.get("errorMessage") or said.get("title") or ""
-        return Refused(status, str(code), str(message), expired=False)
+        code = first(said, "code", "errorType", "ErrorCode")
+        message = first(said, "detail", "errorMessage", "ErrorMessage", "title")
+        return Refused(status, code, message, expired=False)
     except (ValueError, AttributeError, RecursionError):
         pass
     code, message, ec = (
@@ -191,6 +191,11 @@ def refusal(status: int, body: bytes) -> Refused:
     )
     expired = status == 403 and ("has expired" in message or ec == "0002-00000236")
     return Refused(status, code, message or text_of(body), expired=expired)
+
+
+def first(said: Mapping[str, object], *names: str) -> str:
+    """Of the function's own names and of those that Function Compute uses when it answers for it."""
+    return next((value for name in names if isinstance(value := said.get(name), str)), "")
 
 
 def text_of(body: bytes) -> str:
