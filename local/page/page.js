@@ -150,11 +150,6 @@ find("#picker").addEventListener("change", ({ target }) => {
   [...target.files].forEach(add);
   target.value = ""; // the same file can be chosen again
 });
-find("#picker").addEventListener("keydown", (event) => {
-  if (event.key !== "Enter") return; // the space bar opens a picker everywhere, Enter only in some browsers
-  event.preventDefault();
-  event.target.click();
-});
 
 // All of the page takes a drop: beside the zone the browser would open the file and leave the page.
 for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
