@@ -22,7 +22,8 @@ function next() {
 /** A file's row: waiting, sending, then stored, failed or cancelled; from the last two it can start again. */
 function add(file) {
   const row = find("#row").content.firstElementChild.cloneNode(true);
-  const [name, size, button, bar, status, detail] = row.querySelectorAll("bdi, .size, button, progress, .status, .detail");
+  const parts = row.querySelectorAll("bdi, .size, button, progress, .status, .detail");
+  const [name, size, button, bar, status, detail] = parts; // in the order of the page
   let controller, key;
 
   // A file's name is a stranger's text: set as text only, and in a <bdi> that keeps its directions to itself.
