@@ -114,6 +114,11 @@ class Host(http.server.ThreadingHTTPServer):
         class Quiet(http.server.SimpleHTTPRequestHandler):
             extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript"}
 
+            def do_POST(self) -> None:
+                self.send_response(301 if self.path == "/moved" else 501)
+                self.send_header("Location", "/answer.json")
+                self.end_headers()
+
             def log_message(self, *_: object) -> None:
                 pass
 
@@ -389,13 +394,12 @@ def test_leaving_in_the_middle_is_asked_about(
     throttle(MB)
     choose(page, sparse(tmp_path, "film.mov", 4 * MB))
     expect(row(page, "film.mov")).to_contain_text("MB of 4 MB")
-    questions: list[str] = []
-    page.once("dialog", lambda dialog: (questions.append(dialog.type), dialog.dismiss()))
 
-    page.close(run_before_unload=True)
+    with page.expect_event("dialog") as dialog:
+        page.close(run_before_unload=True)
 
-    page.wait_for_timeout(200)
-    assert questions == ["beforeunload"]
+    assert dialog.value.type == "beforeunload"
+    dialog.value.dismiss()
 
 
 def test_the_key_is_copied(page: Page, cloud: Cloud, host: Host, tmp_path: Path) -> None:
@@ -720,6 +724,14 @@ def test_the_sample_of_the_readme_runs(page: Page, cloud: Cloud, host: Host) -> 
     (stored,) = cloud.bucket.objects.values()
     assert said == ["1 of 1 bytes", stored.key]
     assert stored.headers["x-oss-meta-album"] == "2026"
+
+
+def test_a_redirect_of_the_question_is_not_followed(page: Page, host: Host) -> None:
+    (host.folder / "answer.json").write_text('{"url": "/", "method": "PUT", "headers": {}}')
+
+    error = call(page, "() => upload('moved', new Blob(['x']))")
+
+    assert (error["name"], error["code"]) == ("UploadError", "UnknownAnswer")
 
 
 # ---- Uppy ----

@@ -87,7 +87,8 @@ export async function ask(endpoint, file, { fields = {}, authorization, signal }
 
   let response, answer;
   try {
-    response = await fetch(address, { method: "POST", headers, body, signal });
+    // Followed, a redirect would arrive as a GET, and without the body.
+    response = await fetch(address, { method: "POST", headers, body, signal, redirect: "manual" });
     answer = await response.json().catch(() => null);
   } catch {
     signal?.throwIfAborted();
