@@ -4,11 +4,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
+INPUTS ?= 100000
+
 # What Function Compute runs src/ on. Tested on those that this machine has, by name or by way of pyenv.
 RUNTIMES = 3.10 3.12
 SRC_TESTS = $(patsubst %,tests/test_%.py,errors events index policy sdk_signer settings signer)
 
-.PHONY: run check test clean $(RUNTIMES:%=test-on-%)
+.PHONY: run check test fuzz clean $(RUNTIMES:%=test-on-%)
 
 run: ## the function and an OSS stand-in on this machine
 	$(PYTHON) -m local --function-port 9000 --oss-port 9001
@@ -20,6 +22,9 @@ check: $(VENV)/.made ## format, lint, types
 
 test: $(VENV)/.made $(RUNTIMES:%=test-on-%) ## src/ on FC's Pythons, then everything on this one
 	$(BIN)/pytest --cov
+
+fuzz: $(VENV)/.made ## random inputs, INPUTS of each kind; SEED gives the same again
+	PYTHONPATH=src $(BIN)/python -W ignore -m tests.fuzz --inputs $(INPUTS) $(SEED:%=--seed %)
 
 $(RUNTIMES:%=test-on-%): test-on-%:
 	@python=$$(command -v python$* || true); $$python -c '' 2>/dev/null || python=$$(pyenv prefix $* 2>/dev/null)/bin/python; \

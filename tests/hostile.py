@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from tests import official_sdks
 from upload_url.policy import HEADER_NAME, is_never_bound, key_fault
 
 #: Characters that some encoder, shell, parser or operating system trips over.
@@ -37,3 +38,25 @@ good_headers = st.dictionaries(header_names, header_values, max_size=6).filter(
     lambda headers: len({name.lower() for name in headers}) == len(headers)
 )
 tokens = st.just("") | st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=900)
+media_types = st.sampled_from(
+    [
+        "image/png",
+        "IMAGE/PNG",
+        "image/svg+xml",
+        "application/pdf",
+        "text/plain; charset=utf-8",
+        'video/mp4;codecs="a, b"',
+    ]
+)
+#: What `official_sdks.three_urls` takes.
+signings = st.fixed_dictionaries(
+    {
+        "key": good_keys,
+        "headers": good_headers,
+        "size": st.none() | st.integers(0, 5 * 1024**3),
+        "content_type": st.none() | media_types,
+        "token": tokens,
+        "expires": st.integers(1, 604800),
+        "endpoint": st.sampled_from(official_sdks.ENDPOINTS),
+    }
+)
