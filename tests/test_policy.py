@@ -253,6 +253,11 @@ def test_an_odd_doubled_or_path_like_identity_is_refused(identity):
     assert refused.value.status == 401
 
 
+def test_a_stranger_learns_nothing_of_the_request_before_being_identified():
+    with pytest.raises(errors.IdentityMissing):
+        allow({"no such field": 1}, IDENTIFIED)
+
+
 def test_an_identity_that_nobody_asked_for_is_ignored():
     assert allow({}, Policy(), identity="u").key == ID
 

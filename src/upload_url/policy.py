@@ -179,14 +179,14 @@ def allow(
     Raises:
         Refusal: the leaf that says what is wrong.
     """
+    folder = policy.prefix
+    if policy.identity_header:
+        folder += _identity(identity) + "/"
     for name in fields:
         if name not in FIELDS:
             raise UnknownField(
                 f"There is no field {_shown(name)}.", field=_shown(name), allowed=sorted(FIELDS)
             )
-    folder = policy.prefix
-    if policy.identity_header:
-        folder += _identity(identity) + "/"
     key = _key(fields, policy, folder, new_id)
     size = _size(fields, policy)
     return Upload(key, _headers(fields, policy), size, _expires(fields, policy, sts))
