@@ -60,6 +60,8 @@ class Store:
         self._root = root
         self._incoming = root / ".incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
+        for broken in self._incoming.iterdir():  # a process was killed inside an upload
+            broken.unlink()
         self._lock = threading.Lock()
         self._index = {(it.bucket, it.key): it for it in map(_load, root.glob("*/.index/*.json"))}
 

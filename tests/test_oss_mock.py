@@ -199,12 +199,14 @@ def test_objects_in_a_folder_are_there_again_next_time(tmp_path: Path) -> None:
     first.put("a/照 b.png", b"hello", content_type="image/png")
     kept = first.objects
     first.close()
+    (tmp_path / "new" / ".incoming" / "killed").write_bytes(b"half")
 
     second = Oss([BUCKET], data=tmp_path / "new")
 
     assert second.objects == kept
     assert second.objects["a/照 b.png"].read() == b"hello"
     assert second.objects["a/照 b.png"].path.name.endswith("-__b.png")
+    assert list((tmp_path / "new" / ".incoming").iterdir()) == []
 
 
 def test_a_folder_with_other_peoples_files_is_left_as_it_is(tmp_path: Path) -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import calendar
+import contextlib
 import hashlib
 import json
 import time
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from local.oss import Oss
 from local.oss_verify import Credential, Refused, Verified, parse_query, verify
-from tests.oss_fronts import AKID, BUCKET, CREDENTIALS, NOW, STS_AKID, TOKEN, presign
+from tests.oss_fronts import AKID, BUCKET, CREDENTIALS, HOST, NOW, STS_AKID, TOKEN, presign
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "oss-v4-vectors.json").read_text())
 DATE = "20251122T100000Z"
@@ -542,3 +547,68 @@ def test_verify_hashes_the_canonical_request_into_the_string_to_sign() -> None:
 
     digest = hashlib.sha256(fields["CanonicalRequest"].encode()).hexdigest()
     assert fields["StringToSign"].splitlines()[3] == digest
+
+
+# ---- anything at all ----
+
+WIRE = st.text(st.characters(max_codepoint=255), max_size=40)
+ANY = st.one_of(
+    WIRE, st.text(max_size=20), st.sampled_from(["", "+", "%", "%zz", "=", "&", "/", ";", "\n", "\x00"])
+)
+NAMES = st.sampled_from(
+    [
+        "authorization",
+        "content-length",
+        "content-md5",
+        "content-type",
+        "date",
+        "host",
+        "if-match",
+        "origin",
+        "range",
+        "transfer-encoding",
+        "x-oss-additional-headers",
+        "x-oss-callback",
+        "x-oss-content-sha256",
+        "x-oss-date",
+        "x-oss-forbid-overwrite",
+        "x-oss-meta-a",
+        "x-oss-security-token",
+        "x-oss-tagging",
+    ]
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    method=st.one_of(
+        st.sampled_from(["PUT", "GET", "HEAD", "DELETE", "POST", "OPTIONS"]), st.text("AZ\xff", max_size=3)
+    ),
+    start=st.integers(0, 500),
+    length=st.integers(0, 60),
+    junk=ANY,
+    headers=st.dictionaries(NAMES, WIRE, max_size=4),
+    resigned=st.booleans(),
+)
+def test_whatever_arrives_gets_an_answer_of_oss(
+    oss: Oss, method: str, start: int, length: int, junk: str, headers: dict[str, str], resigned: bool
+) -> None:
+    """A good URL with a part of it replaced, or a good signature over anything a signer takes."""
+    good = presign(headers=headers if resigned else {}, method=method or "PUT")
+    at = len(f"http://{HOST}") + start
+    url = good if resigned else good[:at] + junk + good[at + length :]
+
+    status, answered, content = oss.respond(method, url, headers, b"hello")
+
+    with contextlib.closing(content):
+        xml = content.read(100_000)
+    assert 200 <= status <= 599
+    assert all(isinstance(value, str) for value in answered.values())
+    assert status < 400 or method == "HEAD" or ElementTree.fromstring(xml).findtext("Code")
+
+
+@pytest.fixture(scope="module")
+def oss() -> Iterator[Oss]:
+    oss = Oss([BUCKET], credentials=CREDENTIALS, clock=lambda: NOW)
+    with contextlib.closing(oss):
+        yield oss
