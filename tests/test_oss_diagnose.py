@@ -115,6 +115,7 @@ def query(rewrite: Callable[[str], str]) -> Callable[[Attempt], Attempt]:
             "The value of x-oss-meta-name was signed in another encoding",
         ),
         ({"Content-Length": "6"}, {}, "above all the value of content-length, which is bound."),
+        ({"host": "proxy.internal"}, {}, "above all the value of host, which is bound."),
         ({"x-oss-meta-a": "1"}, {}, "No usual mistake explains it: compare CanonicalRequest"),
         (
             {"host": f"{BUCKET}.oss-cn-hangzhou-internal.aliyuncs.com"},
