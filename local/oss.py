@@ -26,6 +26,7 @@ import io
 import re
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from email.utils import formatdate
 from pathlib import Path
@@ -112,6 +113,7 @@ class Oss:
         #: Where `serve` or `mock_oss` put it.
         self.address = ""
         self._store = Store(data)
+        self._faults: deque[Refused] = deque()
 
     def close(self) -> None:
         """Remove the temporary folder, if the objects are in one."""
@@ -141,6 +143,18 @@ class Oss:
         stored = self._receive(bucket, key, named, io.BytesIO(content), len(content), self.clock())
         assert stored is not None  # noqa: S101 (nothing forbids to overwrite)
         return stored
+
+    def fail_next(self, code: str, times: int = 1) -> None:
+        """Refuse the next requests whose signature is good, for a reason that lies in the account.
+
+        Args:
+            code: `SlowDown`, `AccessDenied`, `PublicEndpointForbidden` or another of `oss_rules.FAULTS`.
+            times: so many requests; those of several calls come one after the other.
+
+        Raises:
+            ValueError: there is no such fault.
+        """
+        self._faults.extend(oss_rules.fault(code) for _ in range(times))
 
     def respond(
         self,
@@ -214,6 +228,8 @@ class Oss:
             region=place.cloudbox or self.buckets.get(bucket or "", self.region),
             product="oss-cloudbox" if place.cloudbox else "oss",
         )
+        with contextlib.suppress(IndexError):
+            raise self._faults.popleft()
         if wanted:
             raise oss_rules.not_implemented(f"The query's {', '.join(wanted)}")
         if bucket is None or path == "/":

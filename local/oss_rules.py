@@ -47,6 +47,25 @@ _LEAST_TRAFFIC, _MOST_TRAFFIC = 819200, 838860800
 _TAG = re.compile(r"[A-Za-z0-9 +\-=._:/]*")
 
 
+#: What OSS says for reasons that lie in the account, not in the request: code to status, message and EC. The
+#: last six messages are ours.
+FAULTS: Mapping[str, tuple[int, str, str]] = {
+    "AccessDenied": (403, "You have no right to access this object.", "0003-00000202"),
+    "PublicEndpointForbidden": (
+        400,
+        "Not allowed using the OSS public endpoint , please use CNAME instead.",
+        "0048-00000401",
+    ),
+    "UserDisable": (403, "UserDisable", "0003-00000801"),
+    "BucketDisable": (403, "The bucket is disabled.", "0003-00000908"),
+    "TransferAccelerationDisabled": (403, "Transfer acceleration is not switched on for this bucket.", ""),
+    "KmsServiceNotEnabled": (403, "KMS is not switched on for this account.", ""),
+    "FileImmutable": (409, "The object you specified is immutable.", ""),
+    "SlowDown": (503, "Please reduce your request rate.", ""),
+    "InternalError": (500, "We encountered an internal error. Please try again.", ""),
+}
+
+
 class Place(NamedTuple):
     """Where a request goes."""
 
@@ -295,6 +314,18 @@ def range_of(asked: str, size: int) -> tuple[int, int] | None:
 def title(name: str) -> str:
     """A header's name as OSS writes it."""
     return name if name.startswith("x-oss-") else name.title()
+
+
+def fault(code: str) -> Refused:
+    """One of the faults of an account.
+
+    Raises:
+        ValueError: there is none of that code.
+    """
+    if code not in FAULTS:
+        raise ValueError(f"{code} is none of {', '.join(FAULTS)}")
+    status, message, ec = FAULTS[code]
+    return Refused(status, code, message, ec=ec)
 
 
 def not_implemented(what: str) -> Refused:

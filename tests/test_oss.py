@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import calendar
+import contextlib
 import hashlib
 import json
 import threading
@@ -659,6 +660,39 @@ def test_put_is_refused_as_oss_refuses_it(
 
     assert (reply.status, reply.code, reply.field("EC")) == (status, code, ec)
     assert front.oss.objects == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "ec"),
+    [
+        ("AccessDenied", 403, "0003-00000202"),
+        ("PublicEndpointForbidden", 400, "0048-00000401"),
+        ("UserDisable", 403, "0003-00000801"),
+        ("BucketDisable", 403, "0003-00000908"),
+        ("TransferAccelerationDisabled", 403, None),
+        ("KmsServiceNotEnabled", 403, None),
+        ("FileImmutable", 409, None),
+        ("SlowDown", 503, None),
+        ("InternalError", 500, None),
+    ],
+)
+def test_a_fault_of_the_account_can_be_asked_for(
+    front: Front, code: str, status: int, ec: str | None
+) -> None:
+    front.oss.fail_next(code, 2)
+
+    replies = [front.put(presign() + "0"), *(front.put(presign()) for _ in range(3))]
+
+    assert [reply.status for reply in replies] == [403, status, status, 200]
+    assert (replies[1].code, replies[1].field("EC")) == (code, ec)
+
+
+def test_a_fault_that_oss_does_not_have_is_named() -> None:
+    with (
+        contextlib.closing(Oss()) as oss,
+        pytest.raises(ValueError, match="SlowUp is none of AccessDenied, "),
+    ):
+        oss.fail_next("SlowUp")
 
 
 def test_what_is_not_done_is_refused_only_after_the_signature(front: Front) -> None:
