@@ -54,7 +54,9 @@ def client(request):
         pytest.fail(f"{request.param} needs {', '.join(missing)}; see clients/README.md")
     if missing:
         pytest.skip(f"{request.param} needs {', '.join(missing)}; see clients/README.md")
-    subprocess.run([CLIENTS / request.param / "run"], capture_output=True, timeout=300)
+    built = subprocess.run([CLIENTS / request.param / "run"], capture_output=True, timeout=300)
+    if built.returncode != 2:
+        pytest.fail(f"{request.param} does not build:\n{built.stderr.decode()}")
     return request.param
 
 

@@ -209,7 +209,10 @@ read_reply() {
             if (status == "") exit 1
             all = text
             start = text ~ /[^ \t\r\n]/ ? substr(text, 1, 200) : "an empty answer"
-            if (!(status > 0)) refuse("no answer from " host ": " all, 1)
+            if (!(status > 0)) {
+                sub(/\n.*/, "", all) # the rest is advice
+                refuse("no answer from " host ": " all, 1)
+            }
             if (status == 200 && want == "stored") exit 0
             understood = json()
             if (status == 200) {
