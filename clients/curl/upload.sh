@@ -219,6 +219,7 @@ read_reply() {
                 lines = "method=" value["method"] "\nurl=" value["url"] "\nkey=" value["key"]
                 for (name in value) {
                     if (value[name] ~ /[[:cntrl:]]/ || name ~ /[[:cntrl:]]/) understood = 0
+                    if (name ~ /^headers\./ && value[name] == "") understood = 0
                     if (name ~ /^headers\./) lines = lines "\nheader=" substr(name, 9) ": " value[name]
                 }
                 if (!understood || !headers || value["method"] == "" || value["url"] == "" || value["key"] == "")

@@ -11,7 +11,7 @@ function; metadata, storage class and whatever else the URL binds are in `header
 */
 
 import { createReadStream } from 'node:fs';
-import { realpath, stat } from 'node:fs/promises';
+import { access, constants, realpath, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -76,7 +76,7 @@ export async function ask(endpoint, file, contentType) {
   const { method, url, key, headers } = answer ?? {};
   const isObject = typeof headers === 'object' && headers !== null && !Array.isArray(headers);
   const values = [method, url, key, ...Object.entries(headers ?? {}).flat()];
-  if (!isObject || !values.every((value) => typeof value === 'string' && !/\p{Cc}/u.test(value))) {
+  if (!isObject || !values.every((value) => typeof value === 'string' && /^\P{Cc}+$/u.test(value))) {
     throw new Failed(`${host(endpoint)} answered something else than an upload: ${textOf(text)}`);
   }
   return answer;
@@ -104,6 +104,7 @@ async function attributes(file) {
   try {
     const found = await stat(file);
     if (!found.isFile()) throw new Error('not a file');
+    await access(file, constants.R_OK);
     return found;
   } catch (error) {
     throw new Failed(`cannot read ${file}: ${error.message}`);

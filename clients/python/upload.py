@@ -87,7 +87,7 @@ def ask(endpoint: str, file: str, content_type: str = "") -> dict:
             *answer["headers"],
             *answer["headers"].values(),
         ]
-        if not all(isinstance(value, str) and not CONTROL.search(value) for value in values):
+        if not all(isinstance(value, str) and value and not CONTROL.search(value) for value in values):
             raise ValueError("a value that is no plain text")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Failed(f"{host(endpoint)} answered something else than an upload: {text_of(body)}") from error
