@@ -133,8 +133,12 @@ def _index_file(folder: Path, key: str) -> Path:
 
 
 def _save(stored: Stored, temporary: Path, path: Path) -> None:
-    temporary.write_text(json.dumps({**stored._asdict(), "path": stored.path.name}, indent=1))
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(json.dumps({**stored._asdict(), "path": stored.path.name}, indent=1))
+        os.replace(temporary, path)
+    except OSError:  # the disk is full
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _load(path: Path) -> Stored:

@@ -5,8 +5,8 @@ survive, and puts frames of its own into tracebacks that the tests count. Here p
 mutant is a fork in which the functions' code and the constants are exchanged before the tests run, up to the
 first that fails.
 
-Not mutated: annotations, docstrings, `__slots__`, and sentences for people (in `raise`, in lists of faults,
-titles). What survives must be in mutants.txt with the reason why it is harmless; anything else is an error.
+Not mutated: annotations, docstrings, `__slots__`, and sentences for people. What survives must be in
+mutants.txt with the reason why it is harmless; anything else is an error.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import ast
 import copy
 import importlib
 import os
+import re
 import signal
 import sys
 import time
@@ -41,6 +42,9 @@ TARGETS = {
 SKIPPED = ("three_signers", "sweep", "hypothesis", "fuzz", "gigabytes", "mock_oss", "command")
 #: Seconds for the tests of one mutant; one that hangs is found.
 LIMIT = 60
+
+#: A word, a blank, a word: written for people.
+SENTENCE = re.compile(r"[A-Za-z0-9'.:;] [a-zA-Z0-9]{2}")
 
 SWAPS = {
     ast.Eq: ast.NotEq,
@@ -132,9 +136,9 @@ def _alternatives(node):
         elif isinstance(node.value, int):
             yield ast.Constant(node.value + 1)
         elif isinstance(node.value, (str, bytes)):
-            yield ast.Constant(node.value + (b"X" if isinstance(node.value, bytes) else "X"))
+            yield ast.Constant(node.value + (b"/" if isinstance(node.value, bytes) else "/"))
         elif node.value is None:
-            yield ast.Constant("X")
+            yield ast.Constant("/")
     elif isinstance(node, ast.Return) and node.value and not _is_none(node.value):
         yield ast.Return(ast.Constant(None))
     elif isinstance(node, ast.Raise) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
@@ -168,11 +172,8 @@ def _skipped(tree):
             skip(node)
         if isinstance(node, ast.ImportFrom):
             skip(node)
-        sentences = isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "append"
-        if isinstance(node, ast.Raise) or sentences:
-            for inner in ast.walk(node):
-                if isinstance(inner, ast.Constant) and isinstance(inner.value, str) and " " in inner.value:
-                    out.add(id(inner))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and SENTENCE.search(node.value):
+            out.add(id(node))
         if isinstance(node, ast.JoinedStr):
             # A format specification's constant is no string of its own.
             out.update(
@@ -181,7 +182,8 @@ def _skipped(tree):
                 if isinstance(value, ast.FormattedValue) and value.format_spec
                 for inner in ast.walk(value.format_spec)
             )
-            if any(isinstance(part, ast.Constant) and " " in part.value for part in node.values):
+            words = "0".join(part.value for part in node.values if isinstance(part, ast.Constant))
+            if SENTENCE.search(words) or SENTENCE.search("0".join(["", words, ""])):
                 out.update(id(part) for part in node.values if isinstance(part, ast.Constant))
     return out
 
