@@ -10,7 +10,7 @@ INPUTS ?= 100000
 RUNTIMES = 3.10 3.12
 SRC_TESTS = $(patsubst %,tests/test_%.py,errors events index policy sdk_signer settings signer)
 
-.PHONY: run check test fuzz clean $(RUNTIMES:%=test-on-%)
+.PHONY: run check test fuzz mutants lock audit clean $(RUNTIMES:%=test-on-%)
 
 run: ## the function and an OSS stand-in on this machine
 	$(PYTHON) -m local --function-port 9000 --oss-port 9001
@@ -26,15 +26,28 @@ test: $(VENV)/.made $(RUNTIMES:%=test-on-%) ## src/ on FC's Pythons, then everyt
 fuzz: $(VENV)/.made ## random inputs, INPUTS of each kind; SEED gives the same again
 	PYTHONPATH=src $(BIN)/python -W ignore -m tests.fuzz --inputs $(INPUTS) $(SEED:%=--seed %)
 
+mutants: $(VENV)/.made ## faults put into src/ and the stand-in's verifier, one at a time: the tests must notice
+	PYTHONPATH=src $(BIN)/python -W ignore -m tests.mutants
+
+lock: $(VENV)/.made ## after a change of requirements-dev.txt: all that it draws in, with hashes, for every Python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.10 --no-header --no-annotate \
+		requirements-dev.txt -o requirements-dev.lock
+
+audit: ## the lock against the database of known faults; needs more of the network than the registry
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	build/audit/bin/pip-audit --disable-pip --require-hashes -r requirements-dev.lock
+
 $(RUNTIMES:%=test-on-%): test-on-%:
 	@python=$$(command -v python$* || true); $$python -c '' 2>/dev/null || python=$$(pyenv prefix $* 2>/dev/null)/bin/python; \
 	if $$python -c '' 2>/dev/null; then \
 		$(MAKE) --no-print-directory PYTHON=$$python VENV=$(VENV)-$* $(VENV)-$*/.made && $(VENV)-$*/bin/pytest $(SRC_TESTS) --cov; \
 	else echo "Python $* is not on this machine: src/ is not tested on it."; fi
 
-$(VENV)/.made: requirements.txt requirements-dev.txt
+$(VENV)/.made: requirements-dev.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	touch $@
 
 clean:
