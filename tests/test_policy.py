@@ -353,6 +353,10 @@ def test_a_media_type_is_bound_as_it_is(content_type):
         "image/",
         "/png",
         "image/png/x",
+        "image/png/",
+        "image/png/;a=b",
+        "image;a=b",
+        "/;a=b",
         "image /png",
         "image/png, text/html",
         "image/png;",
@@ -484,7 +488,16 @@ def test_metadata_is_bound_as_x_oss_meta():
 
 
 @pytest.mark.parametrize(
-    "name", ["x-oss-object-acl", "x-oss-callback", "x-oss-met", "x-oss-storage-class2", "etag"]
+    "name",
+    [
+        "x-oss-object-acl",
+        "x-oss-callback",
+        "x-oss-met",
+        "x-oss-meta",
+        "x-oss-metax",
+        "x-oss-storage-class2",
+        "etag",
+    ],
 )
 def test_a_header_that_is_not_listed_is_refused(name):
     with pytest.raises(errors.HeaderNotAllowed) as refused:
@@ -532,7 +545,7 @@ def test_some_headers_are_bound_by_nobody_whatever_is_listed(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "a b", "a_b", "a:b", "a\r\nb", "é", "a\x00", "Ｋ", "(", "x-oss-meta-", "X-Oss-Meta-"]
+    "name", ["", "a b", "a_b", "a:b", "a/b", "a\r\nb", "é", "a\x00", "Ｋ", "(", "x-oss-meta-", "X-Oss-Meta-"]
 )
 def test_a_malformed_header_name_is_refused(name):
     with pytest.raises(errors.InvalidHeader):
@@ -608,3 +621,93 @@ def test_forced_headers_count_in_the_8_kb():
 
     with pytest.raises(errors.InvalidHeader):
         allow({"metadata": {"a": "x" * 5000}}, forced)
+
+
+# -- boundaries and words that nothing above holds
+
+
+def test_the_longest_life_of_all_is_a_week():
+    week = 604800
+    lasting = Policy(expires_max=10**6)
+
+    assert allow({"expires": week}, lasting, sts=False).expires == week
+    with pytest.raises(errors.ExpiresOutOfRange):
+        allow({"expires": week + 1}, lasting, sts=False)
+
+
+def test_without_a_size_no_length_is_signed():
+    assert allow({}).signed_headers() == {}
+    assert allow({"size": 0}).signed_headers() == {"Content-Length": "0"}
+
+
+@pytest.mark.parametrize(
+    ("filename", "extension"), [("a.c", ".c"), ("a\\.png", ""), ("a/.png", ""), ("a.", ""), ("a.b/c", "")]
+)
+def test_an_extension_may_be_one_character_and_is_of_a_name(filename, extension):
+    assert allow({"filename": filename}).key == ID + extension
+
+
+@pytest.mark.parametrize("key", ["a \u200d", "a\xa0\u200d"])
+def test_blanks_beside_joiners_are_no_control_characters(key):
+    assert allow({"key": key}).key == key
+
+
+@pytest.mark.parametrize("key", ["a\x1f", "a\x80", "a\x9f"])
+def test_the_last_control_characters_are_ones(key):
+    with pytest.raises(errors.InvalidKey):
+        allow({"key": key})
+
+
+@pytest.mark.parametrize(("length", "shown"), [(64, "x" * 64), (65, "x" * 64 + "...")])
+def test_a_name_is_repeated_up_to_64_characters(length, shown):
+    with pytest.raises(errors.UnknownField) as refused:
+        allow({"x" * length: 1})
+
+    assert refused.value.field == shown
+
+
+def test_a_second_identity_is_called_one():
+    with pytest.raises(errors.IdentityInvalid, match="given twice"):
+        allow({}, Policy(identity_header="x"), identity="u,v")
+
+
+def test_a_slash_at_the_ends_of_a_value_is_part_of_it():
+    headers = {"cache-control": "/a/"}
+
+    assert allow({"headers": headers}, ANY_HEADER).headers == headers
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("content-length", "give size instead"), ("host", "the signature's, the connection's or a copy's")],
+)
+def test_who_may_not_bind_a_header_is_told_why(name, advice):
+    with pytest.raises(errors.HeaderNotAllowed, match=advice):
+        allow({"headers": {name: "1"}}, ANY_HEADER)
+
+
+@pytest.mark.parametrize(
+    ("fields", "chosen", "field"),
+    [
+        ({"key": "/"}, Policy(), "key"),
+        ({"key": "a"}, Policy(prefix="u/"), "key"),
+        ({"key": "a"}, Policy(generated_keys=True), "key"),
+        ({"key": "a", "filename": "b"}, Policy(), "filename"),
+        ({"size": -1}, Policy(), "size"),
+        ({"size": 2}, Policy(max_bytes=1), "size"),
+        ({}, Policy(max_bytes=1), "size"),
+        ({"expires": 0}, Policy(), "expires"),
+        ({"contentType": "x"}, Policy(), "contentType"),
+        ({"contentType": "a/b"}, Policy(types=("c/d",)), "contentType"),
+        ({"headers": {"content-type": "x"}}, Policy(), "contentType"),
+        ({}, Policy(types=("c/d",)), "contentType"),
+        ({"contentMd5": "x"}, Policy(), "contentMd5"),
+        ({"headers": {"content-md5": "x"}}, Policy(), "contentMd5"),
+    ],
+    ids=str,
+)
+def test_a_refusal_names_the_field(fields, chosen, field):
+    with pytest.raises(errors.Refusal) as refused:
+        allow(fields, chosen)
+
+    assert refused.value.field == field

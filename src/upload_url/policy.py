@@ -270,9 +270,9 @@ def _key(fields: Mapping[str, object], policy: Policy, folder: str, new_id: Call
 
 def _extension(filename: str) -> str:
     """`.png` of `photos/Cat.PNG`: the one part of a caller's file name that may get into a key."""
-    stem, dot, extension = filename.replace("\\", "/").rpartition("/")[2].rpartition(".")
+    stem, _, extension = filename.replace("\\", "/").rpartition("/")[2].rpartition(".")
     extension = extension.lower()
-    plain = stem and dot and 1 <= len(extension) <= 10 and not extension.strip(EXTENSION)
+    plain = stem and 1 <= len(extension) <= 10 and not extension.strip(EXTENSION)
     return "." + extension if plain else ""
 
 
