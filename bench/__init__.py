@@ -1,0 +1,1 @@
+"""Speed, side by side with what else could be deployed: `python -m bench --help`."""

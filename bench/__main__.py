@@ -1,0 +1,206 @@
+"""python -m bench: time every contender in one run, and write what came out."""
+
+import argparse
+import datetime
+import functools
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from bench import measure, report
+from bench.contenders import CONTENDERS, HERE, ROOT, Contender, stage
+
+#: CPUs: the least that FC gives (128 MB goes with it), and what its tool sets when nothing is said (512 MB)
+QUOTAS = (0.05, 0.35)
+Samples = dict[str, list[float]]
+
+
+def main() -> None:
+    """Parse, run, write."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a few rounds: for looking, not for publishing")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these contenders only, by folder name")
+    parser.add_argument("--output", type=Path, default=HERE / "results", metavar="DIR")
+    commands = parser.add_subparsers(dest="command")
+    compare = commands.add_parser("compare", help="two result files, the figures that differ")
+    compare.add_argument("before", type=Path)
+    compare.add_argument("after", type=Path)
+    commands.add_parser("report", help="write the tables and charts anew from the result files")
+    arguments = parser.parse_args()
+    if arguments.command == "compare":
+        print(
+            report.compare(json.loads(arguments.before.read_text()), json.loads(arguments.after.read_text()))
+        )
+        return
+    if arguments.command != "report":
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        stem = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        results = run([c for c in CONTENDERS if c.name in (arguments.only or c.name)], arguments.quick)
+        (arguments.output / f"{stem}.json").write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    report.write(arguments.output)
+
+
+def run(contenders: list[Contender], quick: bool) -> dict[str, object]:
+    """Every measurement, as one document."""
+    notes: list[str] = []
+    if any(c.node for c in contenders) and not (HERE / "node_modules").exists():
+        notes.append("Node.js contenders left out: `npm ci` in bench/ has not been run.")
+        contenders = [c for c in contenders if not c.node]
+    say("laying out the packages")
+    measure.lay_out()
+    for contender in contenders:
+        stage(contender)
+    cases = [(c, mode) for c in contenders for mode in c.modes]
+    python_cases = [(c, mode) for c, mode in cases if not c.node]
+
+    samples: Samples = {}
+    for contender, mode in cases:
+        samples |= package_size(contender, mode)
+    say("cold starts")
+    samples |= rounds(3 if quick else 25, cases, "cold", measure.cold)
+    say("cold starts, after FC's bootstrap")
+    samples |= rounds(3 if quick else 15, cases, "added", functools.partial(measure.inside, bootstrap=True))
+    samples |= rounds(1 if quick else 5, cases, "alone", functools.partial(measure.inside, bootstrap=False))
+    say("warm calls")
+    samples |= warm(contenders, 3 if quick else 15)
+    for cpus in QUOTAS:
+        say(f"cold starts, held to {cpus} CPU")
+        held = [(c, mode) for c, mode in cases if c.name != "oss2-signer"]
+        if quick:
+            held = [(c, "bytecode") for c, mode in held if c.name in ("limit", "native", "oss2-snippet")][::2]
+        try:
+            with measure.quota(cpus) as group:
+                samples |= rounds(
+                    1 if quick else 3 if cpus < 0.1 else 7,
+                    held,
+                    f"quota-{cpus}",
+                    lambda contender, mode, group=group: measure.cold(contender, mode, group),
+                )
+        except OSError as error:
+            notes.append(
+                f"No CPU quota of {cpus}: this system does not allow setting one ({error.strerror})."
+            )
+    if measure.has_valgrind():
+        say("instructions")
+        samples |= instructions(python_cases, quick)
+    else:
+        notes.append("No instruction counts: valgrind is not installed.")
+    growth = {}
+    if any(c.name == "native" for c in contenders):
+        say("growth")
+        growth = measure.growth(100_000 if quick else 1_000_000)
+    return {
+        "about": about() | {"quick": quick, "notes": notes},
+        "figures": {
+            name: {"median": statistics.median(values), "least": min(values), "n": len(values)}
+            for name, values in samples.items()
+        },
+        "growth": growth,
+    }
+
+
+def rounds(
+    count: int,
+    cases: Iterable[tuple[Contender, str]],
+    name: str,
+    measure_one: Callable[[Contender, str], dict[str, float]],
+) -> Samples:
+    """Each case once per round, so that a busy minute of the machine falls on all alike."""
+    samples: Samples = defaultdict(list)
+    cases = list(cases)
+    for _ in range(count):
+        for contender, mode in cases:
+            for unit, value in measure_one(contender, mode).items():
+                samples[f"{name}/{contender.name}/{mode}/{unit}"].append(value)
+    return samples
+
+
+def warm(contenders: list[Contender], count: int) -> Samples:
+    """Batches of about 50 ms, in processes that stay: signing alone, and the whole handler."""
+    samples: Samples = defaultdict(list)
+    for what in ("signing", "handler"):
+        processes = {c.name: measure.Warm(c, c.modes[0], what) for c in contenders}
+        calls = {}
+        for name, process in processes.items():
+            first = process.batch(20)
+            process.batch(max(20, int(0.2 / first)))  # until Node.js has compiled what is hot
+            calls[name] = max(20, int(0.05 / process.batch(20)))
+        for _ in range(count):
+            for name, process in processes.items():
+                samples[f"warm/{name}/{what}/cpu"].append(process.batch(calls[name]))
+        for process in processes.values():
+            process.close()
+    return samples
+
+
+def instructions(cases: list[tuple[Contender, str]], quick: bool) -> Samples:
+    """Once each: they repeat. Two at a time, for the same reason."""
+    if quick:
+        cases = [(c, mode) for c, mode in cases if c.name in ("limit", "native")]
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        waiting = {
+            f"instructions/{c.name}/{mode}/cold": pool.submit(measure.instructions, c, mode)
+            for c, mode in cases
+        } | {
+            f"instructions/{c.name}/{what}/warm": pool.submit(measure.instructions_per_call, c, mode, what)
+            for c, mode in cases
+            for what in ("signing", "handler")
+            if mode == "bytecode"
+        }
+        return {name: [found.result()] for name, found in waiting.items()}
+
+
+def package_size(contender: Contender, mode: str) -> Samples:
+    """What is uploaded: the bytes of the zip, and of the files in it."""
+    folder = contender.code(mode)
+    if (
+        contender.node
+    ):  # the packages are shared with the other contender: not a package as it would be deployed
+        return {}
+    with tempfile.TemporaryDirectory() as temporary:
+        archive = Path(shutil.make_archive(f"{temporary}/package", "zip", folder))
+        zipped = archive.stat().st_size
+    files = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return {
+        f"package/{contender.name}/{mode}/zip_bytes": [zipped],
+        f"package/{contender.name}/{mode}/bytes": [files],
+    }
+
+
+def about() -> dict[str, object]:
+    """Where and when, as far as a reader needs it to judge the figures."""
+    processor = platform.processor()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            processor = line.split(": ")[1]
+            break
+    node = shutil.which("node")
+    commit = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=10"]
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": subprocess.run(commit, capture_output=True, text=True, check=False).stdout.strip(),
+        "python": platform.python_version(),
+        "node": subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+        if node
+        else "",
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": f"{os.cpu_count()} x {processor}",
+    }
+
+
+def say(what: str) -> None:
+    """Progress, for whoever waits."""
+    print(f"{datetime.datetime.now():%H:%M:%S} {what}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
