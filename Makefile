@@ -10,7 +10,7 @@ INPUTS ?= 100000
 RUNTIMES = 3.10 3.12
 SRC_TESTS = $(patsubst %,tests/test_%.py,errors events index policy sdk_signer settings signer)
 
-.PHONY: run check test fuzz mutants lock audit clean $(RUNTIMES:%=test-on-%)
+.PHONY: run check test bench fuzz mutants lock audit clean $(RUNTIMES:%=test-on-%)
 
 run: ## the function and an OSS stand-in on this machine
 	$(PYTHON) -m local --function-port 9000 --oss-port 9001
@@ -50,5 +50,9 @@ $(VENV)/.made: requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	touch $@
 
+bench: $(VENV)/.made ## speed beside the alternatives, some 12 minutes; ARGS=--quick for a look
+	cd bench && npm ci --no-audit --no-fund --loglevel=error || echo "no npm: the Node.js contenders are left out"
+	$(BIN)/python -m bench $(ARGS)
+
 clean:
-	rm -rf $(VENV) $(RUNTIMES:%=$(VENV)-%) build
+	rm -rf $(VENV) $(RUNTIMES:%=$(VENV)-%) build bench/node_modules
