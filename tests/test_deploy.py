@@ -24,7 +24,7 @@ def folder(tmp_path):
     """The files that deploy, and the key that the JWT variant expects of its operator."""
     for name in ("s.yaml", "s.jwt.yaml"):
         shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "src", tmp_path / "build" / "package")  # as deploy/package.py lays it out
     (tmp_path / "jwks.json").write_text(json.dumps(JWKS))
     return tmp_path
 
@@ -307,7 +307,7 @@ def test_claim_and_token_may_be_written_in_the_short_form(folder):
 
 
 def test_private_files_beside_the_code_are_found(document, folder):
-    (folder / "src" / ".env").write_text("")
+    (folder / "build" / "package" / ".env").write_text("")
 
     assert "would be deployed" in " ".join(strict.faults(document, folder))
 

@@ -21,7 +21,8 @@ from upload_url import errors
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
 README = (DEPLOY / "README.md").read_text()
-PROPS = strict.render(ROOT / "s.yaml", {"OSS_BUCKET": "example-bucket"})["resources"]["upload_url"]["props"]
+RESOURCE = strict.render(ROOT / "s.yaml", {"OSS_BUCKET": "example-bucket"})["resources"]["upload_url"]
+PROPS = RESOURCE["props"]
 SETTINGS = PROPS["environmentVariables"]
 POLICIES = sorted(path.name for path in DEPLOY.glob("*-policy.json"))
 
@@ -143,6 +144,9 @@ def followed(tmp_path_factory):
             f"print(json.dumps([{name!r}, *sys.argv[1:]]), file=open({str(folder / 'calls')!r}, 'a'))\n"
         )
         (tools / name).chmod(0o755)
+    # As `s deploy` does it: what code names is there only then.
+    (action,) = RESOURCE["actions"]["pre-deploy"]
+    subprocess.run(action["run"], shell=True, cwd=folder / action["path"], check=True, timeout=60)
     blocks = re.findall(r"<!-- run -->\n```sh\n(.*?)```", README, re.DOTALL)
     subprocess.run(
         ["bash", "-euo", "pipefail", "-c", "\n".join(blocks)],
@@ -210,7 +214,7 @@ def test_the_key_that_readme_makes_is_one_that_the_jwt_variant_takes(followed):
     assert strict.faults(document, folder) == []
 
 
-def test_the_destinations_that_readme_shows_fit_into_s_yaml():
+def test_the_destinations_that_readme_shows_fit_into_s_yaml(tmp_path):
     document = strict.render(ROOT / "s.yaml", {"OSS_BUCKET": "example-bucket"})
     (block,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     shown = yaml.safe_load(block)
@@ -218,7 +222,8 @@ def test_the_destinations_that_readme_shows_fit_into_s_yaml():
     document["resources"]["upload_url"]["props"] |= shown
 
     assert list(shown) == ["asyncInvokeConfig"]
-    assert strict.faults(document, ROOT) == []
+    shutil.copytree(ROOT / "src", tmp_path / PROPS["code"])
+    assert strict.faults(document, tmp_path) == []
 
 
 def test_readme_says_what_each_file_is_for():

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.test_events import http_event
+
+ROOT = Path(__file__).parent.parent
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+#: what Serverless Devs gives to every file in the package
+ZIP_TIME = (2023, 11, 1, 0, 0, 0)
+
+script = importlib.util.spec_from_file_location("package", ROOT / "deploy" / "package.py")
+assert script
+assert script.loader
+package = importlib.util.module_from_spec(script)
+script.loader.exec_module(package)
+
+#: The function called as Function Compute does, saying which source files had to be compiled.
+CALL = """
+import builtins, sys
+compiled, compile_ = [], builtins.compile
+def watched(source, name, *arguments, **keywords):
+    compiled.append(name)
+    return compile_(source, name, *arguments, **keywords)
+builtins.compile = watched
+sys.path[0] = sys.argv[1]
+import index
+status = index.handler(sys.argv[2].encode(), None)["statusCode"]
+print(status, [name for name in compiled if name.startswith(sys.argv[1])])
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A package that has bytecode of the Python that runs this test."""
+    package.lay_out(tmp_path / "package")
+    package.add_bytecode(tmp_path / "package", sys.executable)
+    return tmp_path / "package"
+
+
+@pytest.fixture
+def deployed(folder, tmp_path):
+    """The package as Function Compute has it: through a zip with fixed times, read-only."""
+    shutil.make_archive(str(tmp_path / "code"), "zip", folder)
+    with zipfile.ZipFile(tmp_path / "code.zip") as archive:
+        archive.extractall(tmp_path / "code")
+    moment = 1698796800
+    for path in [*(tmp_path / "code").rglob("*"), tmp_path / "code"]:
+        os.utime(path, (moment, moment))
+    return tmp_path / "code"
+
+
+def call(code, python=sys.executable):
+    """The status of an answer, and the source files that were compiled for it."""
+    environ = {
+        "OSS_BUCKET": "my-bucket",
+        "OSS_REGION": "cn-hangzhou",
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": "STS.id",
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "secret",
+        "ALIBABA_CLOUD_SECURITY_TOKEN": "token",
+    }
+    event = json.dumps(http_event(body="{}"))
+    line = [python, "-B", "-c", CALL, str(code), event]
+    done = subprocess.run(line, env=environ, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.splitlines()[-1]
+
+
+def test_a_deployed_package_compiles_nothing(deployed):
+    assert call(deployed) == "200 []"
+
+
+def test_bytecode_that_remembers_its_sources_time_would_be_stale(deployed):
+    line = [sys.executable, "-m", "compileall", "-q", "-f", str(deployed)]
+    subprocess.run(line, check=True, timeout=60)
+    for path in deployed.rglob("*.py"):
+        os.utime(path, (1, 1))
+
+    assert "index.py" in call(deployed)
+
+
+def test_bytecode_of_another_version_does_no_harm(deployed):
+    for path in deployed.rglob("*.pyc"):
+        path.write_bytes(b"not for this Python")
+        path.rename(str(path).replace(sys.implementation.cache_tag or "", "cpython-399"))
+
+    assert "index.py" in call(deployed)
+    assert call(deployed).startswith("200 ")
+
+
+def test_a_package_without_bytecode_answers_too(tmp_path):
+    package.lay_out(tmp_path / "package")
+
+    assert not list((tmp_path / "package").rglob("*.pyc"))
+    assert call(tmp_path / "package").startswith("200 ")
+
+
+def test_a_package_is_src_and_nothing_else(folder):
+    laid_out = {file.relative_to(folder) for file in folder.rglob("*") if file.suffix == ".py"}
+
+    assert laid_out == {file.relative_to(ROOT / "src") for file in (ROOT / "src").rglob("*.py")}
+    assert {file.suffix for file in folder.rglob("*") if file.is_file()} == {".py", ".pyc"}
+
+
+def test_the_command_lays_out_anew_and_says_what(tmp_path):
+    for name in ("deploy", "src"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    (tmp_path / "build" / "package").mkdir(parents=True)
+    (tmp_path / "build" / "package" / "old.py").touch()
+    line = [sys.executable, str(tmp_path / "deploy" / "package.py")]
+
+    done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=120)
+
+    assert [words.partition("python")[2][:4] for words in done.stdout.splitlines()] == ["3.10", "3.12"]
+    assert (tmp_path / "build" / "package" / "index.py").exists()
+    assert not (tmp_path / "build" / "package" / "old.py").exists()
+
+
+def test_a_python_that_does_not_run_is_no_python(tmp_path, monkeypatch):
+    (tmp_path / "python3.99").write_text("#!/bin/sh\nexit 127\n")
+    (tmp_path / "python3.99").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert package.find_python("3.99") is None
+    assert package.find_python("3.98") is None
+    assert package.find_python(HERE) == sys.executable
