@@ -8,7 +8,7 @@ INPUTS ?= 100000
 
 # What Function Compute runs src/ on. Tested on those that this machine has, by name or by way of pyenv.
 RUNTIMES = 3.10 3.12
-SRC_TESTS = $(patsubst %,tests/test_%.py,errors events index policy sdk_signer settings signer)
+SRC_TESTS = $(patsubst %,tests/test_%.py,errors events imports index policy sdk_signer settings signer ways_in)
 
 .PHONY: run check test bench fuzz mutants lock audit clean $(RUNTIMES:%=test-on-%)
 

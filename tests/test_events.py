@@ -247,6 +247,7 @@ def test_a_cloud_event_without_an_object_is_refused(data):
         ({"triggerName": ""}, "timer"),
         ({"path": "/", "httpMethod": "GET"}, "API Gateway"),
         ([{"specversion": "1.0"}], "list of events"),
+        ({"specversion": "1.0", "source": "acs.oss", "data": {}}, "Alibaba Cloud"),
     ],
     ids=str,
 )
