@@ -5,6 +5,7 @@ import importlib.util
 import py_compile
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import distribution
@@ -84,7 +85,9 @@ def stage(contender: Contender) -> None:
         _ours.add_bytecode(bytecode, sys.executable)
     else:
         unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
-        compileall.compile_dir(bytecode, quiet=1, invalidation_mode=unchecked)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # oss2 has stray backslashes
+            compileall.compile_dir(bytecode, quiet=1, invalidation_mode=unchecked)
 
 
 def _files(packages: tuple[str, ...]) -> Iterator[tuple[str, Path]]:

@@ -57,14 +57,20 @@ def cold(contender: Contender, mode: str, group: Path | None = None) -> dict[str
         if group:
             (group / "cgroup.procs").write_text(str(os.getpid()))
 
-    with tempfile.TemporaryFile() as out:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
         process = subprocess.Popen(
-            command(contender, mode, "cold"), env=environment(contender), stdout=out, preexec_fn=enter
+            command(contender, mode, "cold"),
+            env=environment(contender),
+            stdout=out,
+            stderr=errors,
+            preexec_fn=enter,
         )
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start
         process.returncode = status
+        errors.seek(0)
+        assert status == 0, errors.read().decode()  # oss2 writes warnings there
         out.seek(0)
         check(_last_line(out.read().decode()))
     return {"cpu": usage.ru_utime + usage.ru_stime, "wall": wall}
