@@ -210,7 +210,7 @@ def exchange(module, code):
     exec(code, fresh.__dict__)
     _exchange(module, vars(fresh), dict(vars(module)))
     for name, value in vars(fresh).items():
-        if isinstance(value, (str, bytes, int, tuple, frozenset)) and not name.startswith("__"):
+        if isinstance(value, (str, bytes, int, tuple, frozenset, re.Pattern)) and not name.startswith("__"):
             old = vars(module).get(name)
             for other in list(sys.modules.values()):
                 space = getattr(other, "__dict__", {})
@@ -233,6 +233,8 @@ def _exchange(owner, new, old):
                 )
         elif isinstance(value, type) and isinstance(here, type) and value.__module__ == here.__module__:
             _exchange(here, dict(vars(value)), dict(vars(here)))
+            if hasattr(here, "_field_defaults"):
+                here.__new__.__defaults__ = value.__new__.__defaults__
         elif isinstance(owner, type) and isinstance(value, (int, str)) and not name.startswith("__"):
             setattr(owner, name, value)
         elif isinstance(value, dict) and isinstance(here, dict) and not name.startswith("__"):

@@ -4,8 +4,10 @@ import base64
 import json
 import os
 import re
+import subprocess
 import sys
 import tracemalloc
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -501,3 +503,63 @@ def test_the_longest_prefix_identity_and_extension_still_make_a_key(environment)
 
     assert policy.key_fault(key) is None
     assert len(key) == 1023
+
+
+# -- what is absent, and what changes, between two calls
+
+
+@pytest.mark.parametrize(
+    "context", [object(), SimpleNamespace(request_id=None, region=None)], ids=["bare", "empty"]
+)
+def test_a_context_without_an_id_or_a_region_is_answered_with_an_empty_id(environment, context, capsys):
+    environment.delenv("OSS_REGION")
+
+    problem = call({}, context)["body"]
+
+    assert (problem["code"], problem["requestId"]) == ("Misconfigured", "")
+    assert "OSS_REGION is not set" in log(capsys)["log"][0]
+
+
+def test_the_region_follows_the_context(environment):
+    environment.delenv("OSS_REGION")
+
+    def host(region):
+        return call({}, SimpleNamespace(request_id="1", region=region))["body"]["url"].split("/")[2]
+
+    assert host("cn-beijing") == "my-bucket.oss-cn-beijing.aliyuncs.com"
+    assert host("us-west-1") == "my-bucket.oss-us-west-1.aliyuncs.com"
+    assert host("cn-beijing") == "my-bucket.oss-cn-beijing.aliyuncs.com"
+
+
+@pytest.mark.parametrize(("key_id", "secret"), [("", "other"), ("OTHER", ""), (None, "other")])
+def test_half_a_credential_in_the_context_is_none(key_id, secret):
+    given = SimpleNamespace(access_key_id=key_id, access_key_secret=secret, security_token="other-token")
+
+    url = call({}, SimpleNamespace(request_id="1", region="r", credentials=given))["body"]["url"]
+
+    assert "x-oss-credential=STS.NUcanaryId%2F" in url
+    assert "CAIS%2Fcanary" in url
+
+
+def test_what_is_no_event_at_all_is_an_internal_error():
+    with pytest.raises(errors.InternalError):
+        index.handler(None, CONTEXT)
+
+
+def test_the_milliseconds_are_those_of_the_call(capsys):
+    call({})
+
+    assert 0 < log(capsys)["milliseconds"] < 1000
+
+
+def test_the_log_is_written_before_the_answer_goes_out():
+    program = "import os, index; index.handler(b'{}', None); os._exit(0)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(Path(index.__file__).parent), "PYTHONUNBUFFERED": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert json.loads(done.stdout)["outcome"] == "signed"

@@ -116,3 +116,25 @@ def test_oss2_does_not_log_the_token(caplog):
     sign()
 
     assert "CAIS" not in caplog.text
+
+
+@pytest.mark.parametrize("key", ["?a", "??", "a?"])
+def test_a_key_may_begin_with_a_question_mark(key):
+    upload = {**UPLOAD, "key": key}
+    url, now = sdk_signer.presign(
+        CREDENTIALS,
+        endpoint="https://oss-cn-hangzhou.aliyuncs.com",
+        custom_domain=False,
+        headers=HEADERS,
+        **upload,
+    )
+
+    mine = signer.presign(
+        CREDENTIALS,
+        base_url="https://my-bucket.oss-cn-hangzhou.aliyuncs.com",
+        now=now,
+        headers=HEADERS,
+        additional_headers=HEADERS,
+        **upload,
+    )
+    assert official_sdks.parts(url) == official_sdks.parts(mine)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -435,3 +436,84 @@ def test_names_are_all_that_is_read():
     read = set(re.findall(r'"((?:OSS|UPLOAD|CORS)_[A-Z_]+)"', body))
 
     assert read == set(settings.NAMES)
+
+
+# -- boundaries and words that nothing above holds
+
+
+def test_without_any_region_the_fault_says_so():
+    with pytest.raises(errors.Misconfigured) as refused:
+        settings.load({"OSS_BUCKET": "my-bucket"})
+
+    assert "OSS_REGION is not set" in refused.value.log[0]
+
+
+@pytest.mark.parametrize("endpoint", ["https", "http", "https:/x"])
+def test_a_scheme_alone_is_neither_a_name_nor_an_address(endpoint):
+    assert "neither one of public, internal" in faults(OSS_ENDPOINT=endpoint)[0]
+
+
+def test_a_finance_region_may_be_accelerated():
+    assert load(OSS_REGION="cn-hzfinance", OSS_ENDPOINT="accelerate").base_url.startswith(
+        "https://my-bucket.oss-acc"
+    )
+
+
+@pytest.mark.parametrize("name", ["UPLOAD_EXPIRES", "UPLOAD_EXPIRES_MAX", "UPLOAD_MAX_BYTES"])
+def test_one_is_a_number_above_zero(name):
+    assert load(**{"UPLOAD_EXPIRES": "1", name: "1"})
+
+
+def test_a_number_has_at_most_18_digits():
+    assert load(UPLOAD_EXPIRES_MAX="9" * 18).policy.expires_max == 604800
+    assert "is not a number of seconds" in faults(UPLOAD_EXPIRES_MAX="9" * 19)[0]
+
+
+def test_every_forced_header_that_is_wrong_is_named():
+    found = faults(UPLOAD_FORCED_HEADERS='{"a":5,"host":"b","c":null}')
+
+    assert [fault.split()[-1] for fault in found] == ["string.", "forced.", "string."]
+
+
+def test_forced_headers_have_8_kb_and_no_byte_more():
+    fits = "x" * (8192 - len("cache-control"))
+
+    assert load(UPLOAD_FORCED_HEADERS=json.dumps({"cache-control": fits}))
+    assert "8192 bytes" in faults(UPLOAD_FORCED_HEADERS=json.dumps({"cache-control": fits + "x"}))[0]
+
+
+def test_a_forced_value_is_trimmed_of_blanks_alone():
+    assert load(UPLOAD_FORCED_HEADERS='{"a":" /b/ "}').policy.forced_headers == {"a": "/b/"}
+
+
+@pytest.mark.parametrize("port", ["1", "65535"])
+def test_the_first_and_the_last_port_are_ports(port):
+    assert load(OSS_ENDPOINT=f"https://a.example:{port}").base_url.endswith(f":{port}")
+
+
+@pytest.mark.parametrize(
+    "port", ["0", "65536", "00065536", "\uff18\uff10", "\u00b2", "8O", "-1", "+1", "1_0", ""]
+)
+def test_what_is_no_port_is_a_fault(port):
+    assert "must end after its host" in faults(OSS_ENDPOINT=f"https://a.example:{port}")[0]
+
+
+@pytest.mark.parametrize(
+    "host", ["256.0.0.1", "1.2.3", "1.2.3.4.5", "0000999.0.0.1", "\u00b2.0.0.1", "\uff11.0.0.1"]
+)
+def test_what_is_no_address_of_numbers_needs_https(host):
+    assert len(faults(OSS_ENDPOINT=f"http://{host}")) == 1
+
+
+def test_the_last_address_is_one():
+    assert load(OSS_ENDPOINT="http://255.255.255.255").base_url == "http://255.255.255.255/my-bucket"
+
+
+def test_a_domain_of_ones_own_may_begin_with_s3_or_with_the_bucket():
+    assert load(OSS_ENDPOINT="https://s3.example.com").custom_domain
+    assert load(OSS_ENDPOINT="https://my-bucket.example.com").custom_domain
+
+
+@pytest.mark.parametrize("origin", ["a/b://c", "https://a/", "https://a b", "https://", "://a"])
+def test_what_has_a_path_or_blank_is_no_origin(origin):
+    assert len(faults(CORS_ORIGINS=origin)) >= 1

@@ -4,10 +4,12 @@ import hmac
 import json
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from local.oss_verify import Credential, verify
 from tests import hostile, official_sdks
 from upload_url import signer
 from upload_url.signer import Credentials
@@ -214,6 +216,24 @@ def test_the_signing_key_follows_the_secret_the_day_the_region_and_the_product()
 def test_credentials_hide_in_repr():
     assert "secret" not in repr(CREDENTIALS)
     assert "CAIS" not in repr(CREDENTIALS)
+
+
+def test_a_hash_of_the_body_that_is_sent_is_what_is_signed():
+    headers = {"x-oss-content-sha256": "0" * 64}
+    split = urlsplit(presign(headers=headers))
+
+    verified = verify(
+        "PUT",
+        split.path,
+        split.query,
+        headers,
+        bucket="b",
+        credentials={"STS.NUkeyId": Credential("secret", "CAIS+/token==")},
+        now=NOW,
+        region="cn-hangzhou",
+    )
+
+    assert verified.signed_headers == ("x-oss-content-sha256",)
 
 
 @settings(max_examples=1000, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))

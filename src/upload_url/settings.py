@@ -191,17 +191,16 @@ def _endpoint(
     authority = authority.removesuffix("/").lower()
     host, _, port = authority.partition(":")
     local = host == "localhost" or _is_ipv4(host)
-    if (
-        not host
-        or any(not label or label.strip(_LOWER_DIGITS_HYPHEN) for label in host.split("."))
-        or (authority != host and not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535))
+    if any(not label or label.strip(_LOWER_DIGITS_HYPHEN) for label in host.split(".")) or (
+        authority != host
+        and not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535)
     ):
         faults.append(
             f"OSS_ENDPOINT: {endpoint} must end after its host, or host:port: no path, user or query."
         )
     elif scheme == "http" and not local:
         faults.append("OSS_ENDPOINT: write https://; http:// is for an IP or localhost only.")
-    elif bucket and host.endswith(".aliyuncs.com") and host.startswith(bucket + "."):
+    elif host.endswith(".aliyuncs.com") and host.startswith(bucket + "."):
         faults.append(f"OSS_ENDPOINT: leave the bucket out: {scheme}://{authority[len(bucket) + 1 :]}")
     elif host.endswith(".aliyuncs.com") and host.startswith("s3."):
         faults.append("OSS_ENDPOINT: s3.oss-... speaks another signature; write the address without s3.")
@@ -227,7 +226,7 @@ def _no_such_host(endpoint: str, region: str) -> str | None:
 def _is_ipv4(host: str) -> bool:
     parts = host.split(".")
     return len(parts) == 4 and all(
-        part.isascii() and part.isdigit() and int(part[:4]) <= 255 for part in parts
+        part.isascii() and part.isdigit() and len(part) <= 3 and int(part) <= 255 for part in parts
     )
 
 
