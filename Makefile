@@ -5,12 +5,13 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 INPUTS ?= 100000
+GUIDED ?= 600
 
 # What Function Compute runs src/ on. Tested on those that this machine has, by name or by way of pyenv.
 RUNTIMES = 3.10 3.12
 SRC_TESTS = $(patsubst %,tests/test_%.py,errors events imports index policy sdk_signer settings signer ways_in)
 
-.PHONY: run check test bench fuzz mutants lock audit clean $(RUNTIMES:%=test-on-%)
+.PHONY: run check test bench fuzz fuzz-guided mutants lock audit clean $(RUNTIMES:%=test-on-%)
 
 run: ## the function and an OSS stand-in on this machine
 	$(PYTHON) -m local --function-port 9000 --oss-port 9001
@@ -25,6 +26,11 @@ test: $(VENV)/.made $(RUNTIMES:%=test-on-%) ## src/ on FC's Pythons, then everyt
 
 fuzz: $(VENV)/.made ## random inputs, INPUTS of each kind; SEED gives the same again
 	PYTHONPATH=src $(BIN)/python -W ignore -m tests.fuzz --inputs $(INPUTS) $(SEED:%=--seed %)
+
+fuzz-guided: $(VENV)/.made ## the same, led by coverage, for GUIDED seconds; Linux on x86-64 and Python 3.11 or later
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris==3.0.0
+	PYTHONPATH=src $(BIN)/python -W ignore -m tests.fuzz_guided events -max_total_time=$(GUIDED)
+	PYTHONPATH=src $(BIN)/python -W ignore -m tests.fuzz_guided settings -max_total_time=$(GUIDED)
 
 mutants: $(VENV)/.made ## faults put into src/ and the stand-in's verifier, one at a time: the tests must notice
 	PYTHONPATH=src $(BIN)/python -W ignore -m tests.mutants
