@@ -357,3 +357,41 @@ def test_a_preflight_allows_what_the_function_takes():
     assert response["headers"]["Access-Control-Allow-Methods"] == "GET, POST, OPTIONS"
     assert response["headers"]["Access-Control-Allow-Headers"] == "authorization, content-type"
     assert response["headers"]["Access-Control-Max-Age"] == "600"
+
+
+# -- boundaries that nothing above holds
+
+
+@pytest.mark.parametrize("name", ["events", "triggerTime", "triggerName", "httpMethod", "responseContext"])
+def test_one_field_of_another_services_event_gives_it_away(name):
+    with pytest.raises(errors.InvalidEvent):
+        events.from_payload({name: "x"})
+
+
+def test_an_event_of_a_megabyte_is_read_and_one_byte_more_is_not():
+    event = json.dumps(http_event()).encode()
+
+    assert events.parse(event.ljust(1024**2)) == http_event()
+    assert not events.is_large_http(event.ljust(1024**2))
+    assert events.is_large_http(event.ljust(1024**2 + 1))
+    with pytest.raises(errors.InvalidJson):
+        events.parse(event.ljust(1024**2 + 1))
+
+
+def test_a_small_event_is_never_a_large_one_whatever_it_holds():
+    assert not events.is_large_http(b'{"requestContext": ')
+
+
+def test_a_direct_invocation_counts_as_a_post():
+    assert events.from_payload({}).method == "POST"
+
+
+def test_a_number_in_a_query_has_at_most_18_digits():
+    request = events.from_http(http_event(method="GET", query={"size": "9" * 18, "expires": "9" * 19}))
+
+    assert request.fields() == {"size": 10**18 - 1, "expires": "9" * 19}
+
+
+def test_a_long_method_is_repeated_up_to_16_characters():
+    with pytest.raises(errors.MethodNotAllowed, match="^X{16} is not supported"):
+        events.from_http(http_event(method="X" * 17)).fields()
