@@ -612,3 +612,107 @@ def oss() -> Iterator[Oss]:
     oss = Oss([BUCKET], credentials=CREDENTIALS, clock=lambda: NOW)
     with contextlib.closing(oss):
         yield oss
+
+
+# ---- what only its mutants showed to be held by nothing ----
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fields"),
+    [
+        ("x-oss-date", None, {"ArgumentName": "x-oss-date"}),
+        ("x-oss-expires", "0", {"ArgumentName": "x-oss-expires", "ArgumentValue": "0"}),
+        (
+            "x-oss-additional-headers",
+            "host;",
+            {"ArgumentName": "x-oss-additional-headers", "ArgumentValue": "host;"},
+        ),
+        (
+            "x-oss-additional-headers",
+            "absent",
+            {"ArgumentName": "x-oss-additional-headers", "ArgumentValue": "absent"},
+        ),
+        (
+            "x-oss-additional-headers",
+            "a_b",
+            {"ArgumentName": "x-oss-additional-headers", "ArgumentValue": "a_b"},
+        ),
+    ],
+)
+def test_an_invalid_argument_is_named_with_its_value_if_it_has_one(
+    name: str, value: str | None, fields: dict[str, str]
+) -> None:
+    assert refusal(signed().with_query(name, value)).fields == fields
+
+
+@pytest.mark.parametrize(
+    ("credential", "message"),
+    [
+        (f"{AKID}/x", "The credential is invalid."),
+        (f"{AKID}/20251122/cn-beijing/oss/{END}", "The signing region in credential is invalid."),
+        (f"{AKID}/20251122/cn-hangzhou/s3/{END}", "The signing product in credential is invalid."),
+        (f"{AKID}/20251123/cn-hangzhou/oss/{END}", "The signing date in credential is invalid."),
+    ],
+)
+def test_what_is_wrong_with_a_credential_is_said(credential: str, message: str) -> None:
+    refused = refusal(signed().with_query("x-oss-credential", credential))
+
+    assert refused.message == message
+    assert str(refused) == f"400 InvalidArgument: {message}"
+
+
+def test_the_regions_expected_and_claimed_are_told() -> None:
+    refused = refusal(signed().with_query("x-oss-credential", f"{AKID}/20251122/cn-beijing/oss/{END}"))
+
+    assert refused.fields == {"Region": "cn-beijing", "ExpectedRegion": "cn-hangzhou"}
+
+
+@pytest.mark.parametrize("query", ["Signature=a", "OSSAccessKeyId=a", "Expires=1"])
+def test_one_parameter_of_v1_is_enough_to_be_v1(query: str) -> None:
+    assert refusal(signed()._replace(query=query)).ec == "0002-00000080"
+
+
+def test_one_parameter_of_v1_beside_an_authorization_is_a_foreign_parameter() -> None:
+    assert refusal(in_header()._replace(query="Expires=1")).code == "SignatureDoesNotMatch"
+    assert refusal(in_header()._replace(query="Expires=1&Signature=b&OSSAccessKeyId=a")).code == BAD
+
+
+def test_the_product_is_oss_unless_another_is_said() -> None:
+    good = signed()
+
+    verified = verify(
+        good.method,
+        good.path,
+        good.query,
+        good.headers,
+        bucket=good.bucket,
+        credentials=good.credentials,
+        now=good.now,
+        region=good.region,
+    )
+
+    assert verified.expires_at == NOW + 600
+
+
+@pytest.mark.parametrize("expires", ["%B2", "1%B2", "600%00", "+600", " 600"])
+def test_what_is_no_ascii_number_is_no_life(expires: str) -> None:
+    assert refusal(signed().with_query("x-oss-expires", expires)).ec == "0002-00000232"
+
+
+@pytest.mark.parametrize("date", ["20251122T100000Z/", "20251122T100000Zx", "x20251122T100000Z"])
+def test_a_date_has_nothing_around_it(date: str) -> None:
+    assert refusal(signed().with_query("x-oss-date", date)).ec == "0002-00000502"
+
+
+def test_a_scheme_that_is_not_v4s_is_invalid_though_its_parts_are_good() -> None:
+    authorization = in_header().headers["authorization"].replace("OSS4-HMAC-SHA256", "OSS5-HMAC-SHA256")
+
+    refused = refusal(in_header(authorization=authorization))
+
+    assert (refused.code, refused.message) == (BAD, "Authorization header is invalid.")
+
+
+def test_a_token_in_both_places_is_a_header_that_nobody_signed() -> None:
+    good = signed(access_key_id=STS_AKID)
+
+    assert refusal(good.with_header("x-oss-security-token", TOKEN)).code == "SignatureDoesNotMatch"
