@@ -44,6 +44,8 @@ USAGE = "usage: upload FILE [TYPE], with the function's address in UPLOAD_ENDPOI
 MEGABYTES_64 = 64 * 2**20
 #: What OSS keeps with an object to which nothing was bound.
 UNBOUND = {"content-type": "application/octet-stream", "x-oss-storage-class": "Standard"}
+#: A JWT's signs, and those that a shell, a configuration of curl's or a tidy library may trip over.
+TOKEN = "Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln-_~+/= \"q\" \\ 'a' $(b), 100 %"
 
 
 @pytest.fixture(scope="session", params=TOOLS)
@@ -71,7 +73,7 @@ def big(tmp_path_factory):
 
 @pytest.fixture
 def cloud(monkeypatch):
-    """Starts the function and the stand-in; gives the addresses, what is stored and what was asked."""
+    """Starts the function and the stand-in; gives the addresses, what is stored, asked and heard."""
     for name in list(os.environ):
         if name.startswith(("OSS_", "UPLOAD_", "CORS_", "ALIBABA_CLOUD_", "FC_")):
             monkeypatch.delenv(name)
@@ -79,7 +81,8 @@ def cloud(monkeypatch):
     with contextlib.ExitStack() as stack:
 
         def start(*, clock=time.time, known=oss.CREDENTIALS, **settings):
-            asked: list[str] = []
+            asked: list[str] = []  # the function's log
+            heard: list[dict[str, str]] = []  # the headers of each question
             put: list[str] = []
             stand_in = oss.Oss(clock=clock, credentials=known, log=put.append)
             stack.callback(stand_in.close)
@@ -91,8 +94,13 @@ def cloud(monkeypatch):
             } | settings
             for name, value in settings.items():
                 monkeypatch.setenv(name, value)
-            function = stack.enter_context(fc.serve(index.handler, credentials=role, log=asked.append))
-            return SimpleNamespace(function=function, oss=stand_in, asked=asked, put=put)
+
+            def handler(event, context):
+                heard.append(json.loads(event)["headers"])
+                return index.handler(event, context)
+
+            function = stack.enter_context(fc.serve(handler, credentials=role, log=asked.append))
+            return SimpleNamespace(function=function, oss=stand_in, asked=asked, heard=heard, put=put)
 
         yield start
 
@@ -426,6 +434,139 @@ def test_other_refusals_are_not_asked_again(client, cloud, tmp_path):
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("upload: 403 InvalidAccessKeyId: ")
     assert (len(there.asked), len(there.put)) == (1, 1)
+
+
+# -- authorization
+
+
+def test_the_authorization_is_sent_with_each_question(client, cloud, tmp_path):
+    late = itertools.chain([3600], itertools.repeat(0))
+    there = cloud(clock=lambda: time.time() + next(late))
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"x")
+
+    done = run(client, file, endpoint=there.function, UPLOAD_AUTHORIZATION=TOKEN)
+
+    assert (done.code, done.err) == (0, "")
+    assert [headers["Authorization"] for headers in there.heard] == [TOKEN, TOKEN]
+    assert list(there.oss.objects) == [done.out.strip()]
+
+
+def test_the_authorization_is_not_sent_to_oss(client, serving, tmp_path):
+    asked, put = [], []
+    storage = serving(lambda method, url, headers, body: put.append(headers) or reply(200, b""))
+    answer = answering(url=storage + "/b/k?x-oss-signature=s3cret")
+    function = serving(lambda method, url, headers, body: asked.append(headers) or answer())
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"x")
+
+    done = run(client, file, endpoint=function, UPLOAD_AUTHORIZATION=TOKEN)
+
+    assert (done.code, done.out, done.err) == (0, "k\n", "")
+    assert [value for name, value in asked[0] if name.lower() == "authorization"] == [TOKEN]
+    assert [
+        (name, value) for name, value in put[0] if name.lower() == "authorization" or TOKEN in value
+    ] == []
+
+
+@pytest.mark.parametrize("environment", [{}, {"UPLOAD_AUTHORIZATION": ""}], ids=["absent", "empty"])
+def test_without_the_variable_no_authorization_is_sent(client, cloud, tmp_path, environment):
+    there = cloud()
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"x")
+
+    done = run(client, file, endpoint=there.function, **environment)
+
+    assert (done.code, done.err) == (0, "")
+    assert ["Authorization" in headers for headers in there.heard] == [False]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "s3cret\r\nx-upload-identity: a",
+        "s3cret\n",
+        "\ns3cret",
+        "s3\tcret",
+        "s3cret\x7f",
+        "s3cret\x01",
+        "s3crét",
+    ],
+    ids=ascii,
+)
+def test_an_authorization_that_is_no_header_is_refused_and_not_told(client, cloud, tmp_path, value):
+    there = cloud()
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"x")
+
+    done = run(client, file, endpoint=there.function, UPLOAD_AUTHORIZATION=value)
+
+    assert (done.code, done.out, done.err) == (1, "", "upload: the authorization is not printable ASCII\n")
+    assert there.heard == []
+
+
+def test_a_refused_authorization_is_told_and_its_value_is_not(client, serving, tmp_path):
+    refused = b'{"ErrorCode":"AccessDenied","ErrorMessage":"The token is invalid."}'
+    function = serving(lambda *request: reply(401, refused, **{"WWW-Authenticate": "Bearer"}))
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"x")
+
+    done = run(client, file, endpoint=function, UPLOAD_AUTHORIZATION="Bearer s3cret")
+
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "upload: 401 AccessDenied: The token is invalid.\n"
+
+
+def test_an_authorization_is_not_told_where_nobody_answers(client, tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"x")
+
+    done = run(
+        client, file, endpoint=f"http://127.0.0.1:{free_port()}/", UPLOAD_AUTHORIZATION="Bearer s3cret"
+    )
+
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("upload: no answer from 127.0.0.1:")
+    assert "s3cret" not in done.err
+
+
+@pytest.mark.parametrize("status", [302, 307])
+def test_an_authorization_follows_no_redirect(client, serving, tmp_path, status):
+    followed = []
+    elsewhere = serving(lambda *request: followed.append(request) or answering()())
+    function = serving(lambda *request: reply(status, b"moved", Location=elsewhere + "/"))
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"x")
+
+    done = run(client, file, endpoint=function, UPLOAD_AUTHORIZATION=TOKEN)
+
+    assert (done.code, done.out) == (1, "")
+    assert followed == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs Linux's /proc")
+def test_secrets_are_on_no_command_line(client, serving, tmp_path):
+    """Every user may list every process's arguments. The file's name is among them, so we looked well."""
+    listed = []
+
+    def look(answer):
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                listed.append(process.read_bytes())
+        return answer
+
+    storage = serving(lambda *request: look(reply(200, b"")))
+    answer = answering(url=storage + "/b/k?x-oss-signature=s3cret-url")
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"x")
+
+    done = run(
+        client, file, endpoint=serving(lambda *request: look(answer())), UPLOAD_AUTHORIZATION="s3cret-token"
+    )
+
+    assert (done.code, done.out, done.err) == (0, "k\n", "")
+    assert len([line for line in listed if str(file).encode() in line]) >= 2
+    assert [line for line in listed if b"s3cret" in line] == []
 
 
 # -- wrong use, and what nobody wishes for

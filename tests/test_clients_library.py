@@ -143,6 +143,25 @@ int main(int argc, char** argv) {
 }
 """
 
+#: As it is written where there is no authorization.
+JAVA_WITHOUT = """
+import java.io.File;
+import java.nio.file.Path;
+
+class Without {
+    public static void main(String[] args) throws Exception {
+        Upload.ask(args[0], Path.of(args[1]), "a/b");
+        System.out.println(Upload.upload(args[0], args[1], "a/b", null));
+    }
+}
+"""
+
+ANDROID_WITHOUT = (
+    JAVA_WITHOUT.replace("Upload.", "new Upload().")
+    .replace("Path.of(args[1])", "Upload.file(new File(args[1]))")
+    .replace("args[1], ", "Upload.file(new File(args[1])), ")
+)
+
 #: Of an app: starts an upload on the main thread, and cancels it when the first percent is told.
 CANCEL = """
 import java.io.File;
@@ -277,6 +296,24 @@ def test_an_expired_url_is_told_apart(program, cloud, tmp_path):
     file.write_bytes(b"abc")
 
     assert put(program, ask(there, key="a.txt", contentType="text/plain"), file) == 3
+
+
+@pytest.mark.parametrize(
+    ("client", "source"), [("java", JAVA_WITHOUT), ("android", ANDROID_WITHOUT)], indirect=["client"]
+)
+def test_a_caller_need_not_know_of_authorizations(client, source, cloud, tmp_path):
+    """The other languages have optional arguments."""
+    there = cloud()
+    (tmp_path / "Without.java").write_text(source)
+    classes = f"{tmp_path}:{CLIENTS / client}/build"
+    subprocess.run(["javac", "-cp", classes, "-d", ".", "Without.java"], cwd=tmp_path, check=True, timeout=60)
+
+    command = ["java", "-cp", classes, "Without", there.function, "Without.java"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert list(there.oss.objects) == [done.stdout.decode().strip()]
+    assert ["Authorization" in headers for headers in there.heard] == [False, False]
 
 
 @pytest.mark.parametrize("client", ["android"], indirect=True)

@@ -425,8 +425,10 @@ def test_a_misspelt_setting_is_a_fault():
     assert faults(UPLOAD_MAX_BYTE="5") == ["UPLOAD_MAX_BYTE is no setting of this function."]
 
 
-def test_the_uploaders_own_variable_is_none_of_the_functions_business():
-    assert load(UPLOAD_ENDPOINT="http://127.0.0.1:9000/").signer == "native"
+def test_the_uploaders_own_variables_are_none_of_the_functions_business():
+    theirs = {"UPLOAD_ENDPOINT": "http://127.0.0.1:9000/", "UPLOAD_AUTHORIZATION": "Bearer a.b.c"}
+
+    assert load(**theirs).signer == "native"
 
 
 def test_names_are_all_that_is_read():

@@ -8,7 +8,6 @@ import java.io.PrintStream;
 import java.net.HttpURLConnection;
 import java.net.URL;
 import java.nio.charset.StandardCharsets;
-import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
@@ -19,7 +18,7 @@ import java.util.regex.Pattern;
 /**
  * Upload a file to OSS with a URL from the function. Needs Android 5 or Java 8 and nothing else.
  *
- * <pre>UPLOAD_ENDPOINT=https://... java -cp build Upload FILE [TYPE]</pre>
+ * <pre>UPLOAD_ENDPOINT=https://... [UPLOAD_AUTHORIZATION='Bearer ...'] java -cp build Upload FILE [TYPE]</pre>
  *
  * prints the object's key. Exit codes: 0 stored, 1 refused or failed (the reason is on stderr), 2 wrong usage.
  *
@@ -100,7 +99,9 @@ public final class Upload {
         }
         CountDownLatch end = new CountDownLatch(1);
         int[] code = {1};
-        start(endpoint, file(new File(args[0])), args.length == 2 ? args[1] : "", Runnable::run, new Listener() {
+        String authorization = System.getenv("UPLOAD_AUTHORIZATION");
+        String type = args.length == 2 ? args[1] : "";
+        start(endpoint, file(new File(args[0])), type, authorization, Runnable::run, new Listener() {
             @Override
             public void sent(long bytes, long size) {
                 if (Boolean.getBoolean("upload.terminal")) { // Java cannot ask whether stderr is one; `run` can
@@ -127,10 +128,16 @@ public final class Upload {
 
     /** {@link #upload} on a thread of its own; the listener is called on {@code callbacks}. */
     public static Upload start(String endpoint, Source source, String contentType, Executor callbacks, Listener listener) {
+        return start(endpoint, source, contentType, null, callbacks, listener);
+    }
+
+    /** The same with an {@code Authorization} for the function; null or empty: none. */
+    public static Upload start(String endpoint, Source source, String contentType, String authorization,
+            Executor callbacks, Listener listener) {
         Upload upload = new Upload();
         new Thread(() -> {
             try {
-                String key = upload.upload(endpoint, source, contentType,
+                String key = upload.upload(endpoint, source, contentType, authorization,
                         (sent, size) -> callbacks.execute(() -> listener.sent(sent, size)));
                 callbacks.execute(() -> listener.stored(key));
             } catch (IOException | RuntimeException error) {
@@ -153,14 +160,20 @@ public final class Upload {
 
     /** Stores the file and gives its key. An expired URL is asked for again once: uploads may have queued. */
     public String upload(String endpoint, Source source, String contentType, Progress progress) throws IOException {
-        Answer answer = ask(endpoint, source, contentType);
+        return upload(endpoint, source, contentType, null, progress);
+    }
+
+    /** The same with an {@code Authorization} for the function; null or empty: none. */
+    public String upload(String endpoint, Source source, String contentType, String authorization, Progress progress)
+            throws IOException {
+        Answer answer = ask(endpoint, source, contentType, authorization);
         try {
             put(answer.method, answer.url, answer.headers, source, progress);
         } catch (Refused refused) {
             if (!refused.expired) {
                 throw refused;
             }
-            answer = ask(endpoint, source, contentType);
+            answer = ask(endpoint, source, contentType, authorization);
             put(answer.method, answer.url, answer.headers, source, progress);
         }
         return answer.key;
@@ -171,10 +184,22 @@ public final class Upload {
      * application/x-www-form-urlencoded, and OSS then refuses the signature.
      */
     public Answer ask(String endpoint, Source source, String contentType) throws IOException {
+        return ask(endpoint, source, contentType, null);
+    }
+
+    /** The same with an {@code Authorization} for the function; null or empty: none. */
+    public Answer ask(String endpoint, Source source, String contentType, String authorization) throws IOException {
         String type = contentType.isEmpty() ? "application/octet-stream" : contentType;
         byte[] question = ("{\"filename\":" + quoted(source.name()) + ",\"contentType\":" + quoted(type) + ",\"size\":"
                 + source.size() + "}").getBytes(StandardCharsets.UTF_8);
-        Map<String, String> json = Collections.singletonMap("Content-Type", "application/json");
+        Map<String, String> json = new LinkedHashMap<>();
+        json.put("Content-Type", "application/json");
+        if (authorization != null && !authorization.isEmpty()) {
+            if (!authorization.matches("[ -~]+")) {
+                throw new IOException("the authorization is not printable ASCII");
+            }
+            json.put("Authorization", authorization);
+        }
         Reply reply = send("POST", endpoint, json, question.length, out -> out.write(question));
         if (reply.status != 200) {
             throw refusal(reply);
@@ -277,7 +302,9 @@ public final class Upload {
         open.setConnectTimeout(CONNECT_MILLIS);
         open.setReadTimeout(SILENT_MILLIS);
         open.setDoOutput(true);
-        open.setFixedLengthStreamingMode(size); // else the body is held in memory, or sent chunked
+        if (!method.equals("POST")) { // a question may be held in memory: if streamed, the JDK hides a 401's answer
+            open.setFixedLengthStreamingMode(size); // else the body is held in memory, or sent chunked
+        }
         connection = open;
         try {
             if (cancelled) {

@@ -1,6 +1,6 @@
 // Upload a file to OSS with a URL from the function. Needs C++17 and libcurl 7.42.
 //
-//     UPLOAD_ENDPOINT=https://... ./upload FILE [TYPE]
+//     UPLOAD_ENDPOINT=https://... [UPLOAD_AUTHORIZATION='Bearer ...'] ./upload FILE [TYPE]
 //
 // prints the object's key. Exit codes: 0 stored, 1 refused or failed (the reason is on stderr), 2 wrong usage.
 //
@@ -51,8 +51,10 @@ struct Answer {
     Headers headers;
 };
 
-std::string upload(const std::string& endpoint, const std::string& file, const std::string& type, const Progress& = {});
-Answer ask(const std::string& endpoint, const std::string& file, const std::string& type);
+std::string upload(const std::string& endpoint, const std::string& file, const std::string& type, const Progress& = {},
+                   const std::string& authorization = "");
+Answer ask(const std::string& endpoint, const std::string& file, const std::string& type,
+           const std::string& authorization = "");
 void put(const std::string& method, const std::string& url, const Headers&, const std::string& file, const Progress& = {});
 std::string one_line(std::string text);
 void show(long long sent, long long size);
@@ -69,7 +71,9 @@ int main(int argc, char** argv) {
     try {
         upload::Progress progress;
         if (isatty(STDERR_FILENO)) progress = upload::show;
-        std::cout << upload::upload(endpoint, argv[1], argc == 3 ? argv[2] : "", progress) << "\n";
+        const char* authorization = std::getenv("UPLOAD_AUTHORIZATION");
+        std::cout << upload::upload(endpoint, argv[1], argc == 3 ? argv[2] : "", progress, authorization ? authorization : "")
+                  << "\n";
         return 0;
     } catch (const std::runtime_error& error) {
         std::cerr << "upload: " << upload::one_line(error.what()) << "\n";
@@ -81,13 +85,14 @@ int main(int argc, char** argv) {
 namespace upload {
 
 // Stores the file and gives its key. An expired URL is asked for again once: uploads may have queued.
-std::string upload(const std::string& endpoint, const std::string& file, const std::string& type, const Progress& progress) {
-    Answer answer = ask(endpoint, file, type);
+std::string upload(const std::string& endpoint, const std::string& file, const std::string& type, const Progress& progress,
+                   const std::string& authorization) {
+    Answer answer = ask(endpoint, file, type, authorization);
     try {
         put(answer.method, answer.url, answer.headers, file, progress);
     } catch (const Refused& refused) {
         if (!refused.expired) throw;
-        answer = ask(endpoint, file, type);
+        answer = ask(endpoint, file, type, authorization);
         put(answer.method, answer.url, answer.headers, file, progress);
     }
     return answer.key;
@@ -108,11 +113,17 @@ std::string text_of(const std::string& text);
 std::string host(const std::string& url);
 
 // Asks the function for a URL.
-Answer ask(const std::string& endpoint, const std::string& file, const std::string& type) {
+Answer ask(const std::string& endpoint, const std::string& file, const std::string& type, const std::string& authorization) {
     const std::string question = "{\"filename\":" + quoted(std::filesystem::path(file).filename().string()) +
                                  (type.empty() ? "" : ",\"contentType\":" + quoted(type)) +
                                  ",\"size\":" + std::to_string(size_of(file)) + "}";
-    const Reply reply = send("POST", endpoint, {{"Content-Type", "application/json"}}, ask_seconds, [&](CURL* curl) {
+    Headers headers = {{"Content-Type", "application/json"}};
+    if (!authorization.empty()) {
+        if (std::any_of(authorization.begin(), authorization.end(), [](char c) { return c < ' ' || c > '~'; }))
+            throw std::runtime_error("the authorization is not printable ASCII");
+        headers["Authorization"] = authorization;
+    }
+    const Reply reply = send("POST", endpoint, headers, ask_seconds, [&](CURL* curl) {
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(question.size()));
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, question.c_str());
     });

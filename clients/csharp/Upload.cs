@@ -1,6 +1,6 @@
 // Upload a file to OSS with a URL from the function. Needs .NET Framework 4.7.1, Mono 6 or any later .NET.
 //
-//     UPLOAD_ENDPOINT=https://... mono Upload.exe FILE [TYPE]
+//     UPLOAD_ENDPOINT=https://... [UPLOAD_AUTHORIZATION='Bearer ...'] mono Upload.exe FILE [TYPE]
 //
 // prints the object's key. Exit codes: 0 stored, 1 refused or failed (the reason is on stderr), 2 wrong usage.
 //
@@ -81,7 +81,9 @@ public static class Uploader
         {
             var progress = Console.IsErrorRedirected ? null : (Action<long, long>)Show;
             var type = args.Length == 2 ? args[1] : "";
-            WriteLine(Console.OpenStandardOutput(), Upload(endpoint, args[0], type, progress).GetAwaiter().GetResult());
+            var authorization = Environment.GetEnvironmentVariable("UPLOAD_AUTHORIZATION");
+            var key = Upload(endpoint, args[0], type, progress, authorization).GetAwaiter().GetResult();
+            WriteLine(Console.OpenStandardOutput(), key);
             return 0;
         }
         catch (IOException error)
@@ -92,23 +94,24 @@ public static class Uploader
     }
 
     /// <summary>Stores the file and gives its key. An expired URL is asked for again once: uploads may have queued.</summary>
-    public static async Task<string> Upload(string endpoint, string file, string type = "", Action<long, long> progress = null)
+    public static async Task<string> Upload(string endpoint, string file, string type = "", Action<long, long> progress = null,
+        string authorization = "")
     {
-        var answer = await Ask(endpoint, file, type).ConfigureAwait(false);
+        var answer = await Ask(endpoint, file, type, authorization).ConfigureAwait(false);
         try
         {
             await Put(answer.Method, answer.Url, answer.Headers, file, progress).ConfigureAwait(false);
         }
         catch (RefusedException refused) when (refused.Expired)
         {
-            answer = await Ask(endpoint, file, type).ConfigureAwait(false);
+            answer = await Ask(endpoint, file, type, authorization).ConfigureAwait(false);
             await Put(answer.Method, answer.Url, answer.Headers, file, progress).ConfigureAwait(false);
         }
         return answer.Key;
     }
 
     /// <summary>Asks the function for a URL.</summary>
-    public static async Task<Answer> Ask(string endpoint, string file, string type = "")
+    public static async Task<Answer> Ask(string endpoint, string file, string type = "", string authorization = "")
     {
         var question = new Question
         {
@@ -118,8 +121,14 @@ public static class Uploader
         };
         var json = new MemoryStream();
         new DataContractJsonSerializer(typeof(Question)).WriteObject(json, question);
-        var reply = await Send("POST", endpoint, new Dictionary<string, string> { { "Content-Type", "application/json" } },
-            () => new MemoryStream(json.ToArray()), json.Length, AskTime, null).ConfigureAwait(false);
+        var headers = new Dictionary<string, string> { { "Content-Type", "application/json" } };
+        if (!string.IsNullOrEmpty(authorization))
+        {
+            if (!Regex.IsMatch(authorization, @"\A[ -~]+\z")) throw new IOException("the authorization is not printable ASCII");
+            headers["Authorization"] = authorization;
+        }
+        var reply = await Send("POST", endpoint, headers, () => new MemoryStream(json.ToArray()), json.Length, AskTime, null)
+            .ConfigureAwait(false);
         if (reply.Status != 200) throw Refusal(reply);
         var answer = ReadJson<Answer>(reply.Text);
         if (answer?.Headers == null || !Plain(answer.Method) || !Plain(answer.Url) || !Plain(answer.Key)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Upload a file to OSS with a URL from the function. Needs a POSIX shell with awk and head -c, and curl 7.55.
 #
-#     UPLOAD_ENDPOINT=https://... sh upload.sh FILE [TYPE]
+#     UPLOAD_ENDPOINT=https://... [UPLOAD_AUTHORIZATION='Bearer ...'] sh upload.sh FILE [TYPE]
 #
 # prints the object's key. Exit codes: 0 stored, 1 refused or failed (the reason is on stderr), 2 wrong usage.
 #
@@ -14,7 +14,7 @@ main() {
         echo "usage: upload FILE [TYPE], with the function's address in UPLOAD_ENDPOINT" >&2
         exit 2
     fi
-    if said=$(upload "$UPLOAD_ENDPOINT" "$@"); then
+    if said=$(upload "$UPLOAD_ENDPOINT" "$1" "${2-}" "${UPLOAD_AUTHORIZATION-}"); then
         printf '%s\n' "$said"
     else
         printf 'upload: %s\n' "$said" >&2
@@ -22,7 +22,7 @@ main() {
     fi
 }
 
-# upload ENDPOINT FILE [TYPE]: stores the file and prints its key; else prints the reason and fails.
+# upload ENDPOINT FILE [TYPE [AUTHORIZATION]]: stores the file and prints its key; else prints the reason and fails.
 # An expired URL is asked for again once: uploads may have queued.
 upload() (
     answer=$(ask "$@") || { printf '%s\n' "$answer"; exit 1; }
@@ -38,15 +38,20 @@ upload() (
     exit $status
 )
 
-# ask ENDPOINT FILE [TYPE]: prints the function's answer as lines: method=, url=, key= and, for each, header=Name: value.
+# ask ENDPOINT FILE [TYPE [AUTHORIZATION]]: prints the function's answer as lines: method=, url=, key= and, for each,
+# header=Name: value.
 ask() (
     size=$(size_of "$2") || { printf '%s\n' "$size"; exit 1; }
     is_http "$1" || exit 1
+    case ${4-} in *[!\ -~]*) echo 'the authorization is not printable ASCII'; exit 1 ;; esac
     question=$(printf '{"filename":%s,"size":%s' "$(printf '%s' "${2##*/}" | json_string)" "$size")
     [ -z "${3-}" ] || question=$question$(printf ',"contentType":%s' "$(printf '%s' "$3" | json_string)")
     reply=$(
-        printf '%s}' "$question" |
-            send --max-time 60 --header 'Content-Type: application/json' --data-binary @- --url "$1"
+        # By standard input: others may list our arguments, and the authorization is a secret.
+        {
+            printf 'data-binary = %s\n' "$(quoted "$question}")"
+            [ -z "${4-}" ] || printf 'header = %s\n' "$(quoted "Authorization: $4")"
+        } | send --max-time 60 --header 'Content-Type: application/json' --url "$1" --config -
     )
     printf '%s\n' "$reply" | read_reply answer "$(host "$1")"
 )

@@ -1,6 +1,6 @@
 // Package upload uploads a file to OSS with a URL from the function. It needs Go 1.16 and nothing else.
 //
-//	UPLOAD_ENDPOINT=https://... go run ./cmd/upload FILE [TYPE]
+//	UPLOAD_ENDPOINT=https://... [UPLOAD_AUTHORIZATION='Bearer ...'] go run ./cmd/upload FILE [TYPE]
 //
 // prints the object's key. Exit codes: 0 stored, 1 refused or failed (the reason is on stderr), 2 wrong usage.
 //
@@ -54,6 +54,18 @@ type Answer struct {
 	Key     string
 }
 
+// Option changes the headers of the question to the function.
+type Option func(headers map[string]string)
+
+// Authorization goes with the question to the function, and never with the file; "" is none.
+func Authorization(value string) Option {
+	return func(headers map[string]string) {
+		if value != "" {
+			headers["Authorization"] = value
+		}
+	}
+}
+
 // Progress is called while the body is sent.
 type Progress func(sent, size int64)
 
@@ -72,7 +84,7 @@ func Main(args []string) int {
 	if stderr, err := os.Stderr.Stat(); err == nil && stderr.Mode()&os.ModeCharDevice != 0 {
 		progress = show
 	}
-	key, err := Upload(endpoint, args[0], contentType, progress)
+	key, err := Upload(endpoint, args[0], contentType, progress, Authorization(os.Getenv("UPLOAD_AUTHORIZATION")))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "upload: "+oneLine(err.Error()))
 		return 1
@@ -82,15 +94,15 @@ func Main(args []string) int {
 }
 
 // Upload stores the file and gives its key. An expired URL is asked for again once: uploads may have queued.
-func Upload(endpoint, file, contentType string, progress Progress) (string, error) {
-	answer, err := Ask(endpoint, file, contentType)
+func Upload(endpoint, file, contentType string, progress Progress, options ...Option) (string, error) {
+	answer, err := Ask(endpoint, file, contentType, options...)
 	if err != nil {
 		return "", err
 	}
 	err = Put(answer.Method, answer.URL, answer.Headers, file, progress)
 	var refused *Refused
 	if errors.As(err, &refused) && refused.Expired {
-		if answer, err = Ask(endpoint, file, contentType); err != nil {
+		if answer, err = Ask(endpoint, file, contentType, options...); err != nil {
 			return "", err
 		}
 		err = Put(answer.Method, answer.URL, answer.Headers, file, progress)
@@ -102,7 +114,7 @@ func Upload(endpoint, file, contentType string, progress Progress) (string, erro
 }
 
 // Ask asks the function for a URL.
-func Ask(endpoint, file, contentType string) (*Answer, error) {
+func Ask(endpoint, file, contentType string, options ...Option) (*Answer, error) {
 	opened, size, err := open(file)
 	if err != nil {
 		return nil, err
@@ -117,6 +129,12 @@ func Ask(endpoint, file, contentType string) (*Answer, error) {
 		return nil, err
 	}
 	headers := map[string]string{"Content-Type": "application/json"}
+	for _, option := range options {
+		option(headers)
+	}
+	if !regexp.MustCompile(`^[ -~]*$`).MatchString(headers["Authorization"]) {
+		return nil, errors.New("the authorization is not printable ASCII") // net/http's error may quote it
+	}
 	status, body, err := send("POST", endpoint, headers, bytes.NewReader(question), int64(len(question)), askTime)
 	if err != nil {
 		return nil, err

@@ -24,7 +24,7 @@ import java.util.regex.Pattern;
 /**
  * Upload a file to OSS with a URL from the function. Needs Java 11 and nothing else.
  *
- * <pre>UPLOAD_ENDPOINT=https://... java Upload.java FILE [TYPE]</pre>
+ * <pre>UPLOAD_ENDPOINT=https://... [UPLOAD_AUTHORIZATION='Bearer ...'] java Upload.java FILE [TYPE]</pre>
  *
  * prints the object's key. Exit codes: 0 stored, 1 refused or failed (the reason is on stderr), 2 wrong usage.
  *
@@ -86,10 +86,11 @@ public final class Upload {
             err.println("usage: upload FILE [TYPE], with the function's address in UPLOAD_ENDPOINT");
             System.exit(2);
         }
+        String authorization = System.getenv("UPLOAD_AUTHORIZATION");
         // Java cannot ask whether stderr is a terminal; `run` can.
         Progress progress = Boolean.getBoolean("upload.terminal") ? (sent, size) -> show(err, sent, size) : null;
         try {
-            out.println(upload(endpoint, args[0], args.length == 2 ? args[1] : "", progress));
+            out.println(upload(endpoint, args[0], args.length == 2 ? args[1] : "", authorization, progress));
         } catch (IOException error) {
             err.println("upload: " + oneLine(reason(error)));
             System.exit(1);
@@ -99,15 +100,21 @@ public final class Upload {
     /** Stores the file and gives its key. An expired URL is asked for again once: uploads may have queued. */
     public static String upload(String endpoint, String file, String contentType, Progress progress)
             throws IOException, InterruptedException {
+        return upload(endpoint, file, contentType, null, progress);
+    }
+
+    /** The same with an {@code Authorization} for the function; null or empty: none. */
+    public static String upload(String endpoint, String file, String contentType, String authorization, Progress progress)
+            throws IOException, InterruptedException {
         Path path = path(file);
-        Answer answer = ask(endpoint, path, contentType);
+        Answer answer = ask(endpoint, path, contentType, authorization);
         try {
             put(answer.method, answer.url, answer.headers, path, progress);
         } catch (Refused refused) {
             if (!refused.expired) {
                 throw refused;
             }
-            answer = ask(endpoint, path, contentType);
+            answer = ask(endpoint, path, contentType, authorization);
             put(answer.method, answer.url, answer.headers, path, progress);
         }
         return answer.key;
@@ -115,11 +122,24 @@ public final class Upload {
 
     /** Asks the function for a URL. */
     public static Answer ask(String endpoint, Path file, String contentType) throws IOException, InterruptedException {
+        return ask(endpoint, file, contentType, null);
+    }
+
+    /** The same with an {@code Authorization} for the function; null or empty: none. */
+    public static Answer ask(String endpoint, Path file, String contentType, String authorization)
+            throws IOException, InterruptedException {
         String question = "{\"filename\":" + quoted(file.getFileName().toString())
                 + (contentType.isEmpty() ? "" : ",\"contentType\":" + quoted(contentType))
                 + ",\"size\":" + Files.size(file) + "}";
-        Reply reply = send("POST", endpoint, Map.of("Content-Type", "application/json"),
-                BodyPublishers.ofString(question), ASK_TIME);
+        Map<String, String> json = new LinkedHashMap<>();
+        json.put("Content-Type", "application/json");
+        if (authorization != null && !authorization.isEmpty()) {
+            if (!authorization.matches("[ -~]+")) {
+                throw new IOException("the authorization is not printable ASCII");
+            }
+            json.put("Authorization", authorization);
+        }
+        Reply reply = send("POST", endpoint, json, BodyPublishers.ofString(question), ASK_TIME);
         if (reply.status != 200) {
             throw refusal(reply);
         }

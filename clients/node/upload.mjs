@@ -2,7 +2,7 @@
 /*
 Upload a file to OSS with a URL from the function. Needs Node.js 18 and nothing else.
 
-    UPLOAD_ENDPOINT=https://... node upload.mjs FILE [TYPE]
+    UPLOAD_ENDPOINT=https://... [UPLOAD_AUTHORIZATION='Bearer ...'] node upload.mjs FILE [TYPE]
 
 Prints the object's key. Exit codes: 0 stored, 1 refused or failed (the reason is on stderr), 2 wrong usage.
 
@@ -37,7 +37,8 @@ async function main(args) {
     return 2;
   }
   try {
-    const key = await upload(endpoint, args[0], args[1], process.stderr.isTTY ? show : undefined);
+    const authorization = process.env.UPLOAD_AUTHORIZATION;
+    const key = await upload(endpoint, args[0], args[1], process.stderr.isTTY ? show : undefined, { authorization });
     process.stdout.write(`${key}\n`);
     return 0;
   } catch (error) {
@@ -48,23 +49,24 @@ async function main(args) {
 }
 
 /** Store the file and give its key. An expired URL is asked for again once: uploads may have queued. */
-export async function upload(endpoint, file, contentType, progress) {
-  let answer = await ask(endpoint, file, contentType);
+export async function upload(endpoint, file, contentType, progress, options) {
+  let answer = await ask(endpoint, file, contentType, options);
   try {
     await put(answer.method, answer.url, answer.headers, file, progress);
   } catch (error) {
     if (!error.expired) throw error;
-    answer = await ask(endpoint, file, contentType);
+    answer = await ask(endpoint, file, contentType, options);
     await put(answer.method, answer.url, answer.headers, file, progress);
   }
   return answer.key;
 }
 
 /** Ask the function for a URL: {method, url, headers, key, ...}. */
-export async function ask(endpoint, file, contentType) {
+export async function ask(endpoint, file, contentType, { authorization } = {}) {
   const { size } = await attributes(file);
   const question = JSON.stringify({ filename: basename(file), contentType: contentType || undefined, size });
-  const json = { 'Content-Type': 'application/json' };
+  const json = { 'Content-Type': 'application/json', ...(authorization && { Authorization: authorization }) };
+  if (authorization && !/^[ -~]+$/.test(authorization)) throw new Failed('the authorization is not printable ASCII');
   const { status, text } = await send('POST', endpoint, json, ASK_SECONDS, () => question);
   if (status !== 200) throw refusal(status, text);
   let answer;

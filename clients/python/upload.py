@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Upload a file to OSS with a URL from the function. Needs requests.
 
-    UPLOAD_ENDPOINT=https://... python3 upload.py FILE [TYPE]
+    UPLOAD_ENDPOINT=https://... [UPLOAD_AUTHORIZATION='Bearer ...'] python3 upload.py FILE [TYPE]
 
 Prints the object's key. Exit codes: 0 stored, 1 refused or failed (the reason is on stderr), 2 wrong usage.
 
@@ -47,7 +47,11 @@ def main(args: list[str]) -> int:
         return 2
     try:
         key = upload(
-            endpoint, args[0], args[1] if len(args) == 2 else "", show if sys.stderr.isatty() else None
+            endpoint,
+            args[0],
+            args[1] if len(args) == 2 else "",
+            show if sys.stderr.isatty() else None,
+            authorization=os.environ.get("UPLOAD_AUTHORIZATION", ""),
         )
     except (Refused, Failed) as error:
         print(f"upload: {one_line(str(error))}", file=sys.stderr)
@@ -56,26 +60,38 @@ def main(args: list[str]) -> int:
     return 0
 
 
-def upload(endpoint: str, file: str, content_type: str = "", progress: Callable | None = None) -> str:
+def upload(
+    endpoint: str,
+    file: str,
+    content_type: str = "",
+    progress: Callable | None = None,
+    *,
+    authorization: str = "",
+) -> str:
     """Store the file and give its key. An expired URL is asked for again once: uploads may have queued."""
-    answer = ask(endpoint, file, content_type)
+    answer = ask(endpoint, file, content_type, authorization=authorization)
     try:
         put(answer["method"], answer["url"], answer["headers"], file, progress)
     except Refused as refused:
         if not refused.expired:
             raise
-        answer = ask(endpoint, file, content_type)
+        answer = ask(endpoint, file, content_type, authorization=authorization)
         put(answer["method"], answer["url"], answer["headers"], file, progress)
     return answer["key"]
 
 
-def ask(endpoint: str, file: str, content_type: str = "") -> dict:
+def ask(endpoint: str, file: str, content_type: str = "", *, authorization: str = "") -> dict:
     """Ask the function for a URL: {"method": str, "url": str, "headers": {str: str}, "key": str, ...}."""
     size = size_of(file)
     question = {"filename": os.path.basename(file).encode("utf-8", "replace").decode(), "size": size}
     if content_type:
         question["contentType"] = content_type
-    status, body = send("POST", endpoint, {"Content-Type": "application/json"}, json.dumps(question).encode())
+    headers = {"Content-Type": "application/json"}
+    if authorization:
+        if not re.fullmatch("[ -~]+", authorization):
+            raise Failed("the authorization is not printable ASCII")
+        headers["Authorization"] = authorization
+    status, body = send("POST", endpoint, headers, json.dumps(question).encode())
     if status != 200:
         raise refusal(status, body)
     try:

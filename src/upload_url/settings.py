@@ -42,8 +42,8 @@ NAMES = (
     "UPLOAD_IDENTITY_HEADER",
     "CORS_ORIGINS",
 )
-#: The uploaders' own variable, which a laptop may have in the same environment.
-CLIENTS_NAME = "UPLOAD_ENDPOINT"
+#: The uploaders' own variables, which a laptop may have in the same environment.
+CLIENTS_NAMES = ("UPLOAD_ENDPOINT", "UPLOAD_AUTHORIZATION")
 
 DEFAULT_HEADERS = (
     "content-disposition, content-encoding, content-language, cache-control, expires, "
@@ -115,7 +115,7 @@ def load(environ: Mapping[str, str], context_region: str = "") -> Settings:
     settings.policy = _policy(environ, faults)
     for name in environ:
         # A misspelt limit would silently be no limit.
-        if name.startswith("UPLOAD_") and name not in NAMES and name != CLIENTS_NAME:
+        if name.startswith("UPLOAD_") and name not in NAMES and name not in CLIENTS_NAMES:
             faults.append(f"{name} is no setting of this function.")
     if faults:
         raise Misconfigured("The reason is in the function's log, under this request's id.", log=faults)
