@@ -63,8 +63,6 @@ def presign(
         bucket,
         is_cname=custom_domain,
         region=region,
-        # It would refuse keys that start with `?`, which this function has encoded properly.
-        is_verify_object_strict=False,
     )
     url: str = client.sign_url(
         "PUT", key, expires, headers=dict(headers), slash_safe=True, additional_headers=list(headers)
