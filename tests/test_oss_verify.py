@@ -699,7 +699,9 @@ def test_what_is_no_ascii_number_is_no_life(expires: str) -> None:
     assert refusal(signed().with_query("x-oss-expires", expires)).ec == "0002-00000232"
 
 
-@pytest.mark.parametrize("date", ["2025112T100000Z", "20251122T100000Z/", "20251122T100000Zx", "x20251122T100000Z"])
+@pytest.mark.parametrize(
+    "date", ["2025112T100000Z", "20251122T100000Z/", "20251122T100000Zx", "x20251122T100000Z"]
+)
 def test_a_date_has_nothing_around_it(date: str) -> None:
     assert refusal(signed().with_query("x-oss-date", date)).ec == "0002-00000502"
 
@@ -716,3 +718,13 @@ def test_a_token_in_both_places_is_a_header_that_nobody_signed() -> None:
     good = signed(access_key_id=STS_AKID)
 
     assert refusal(good.with_header("x-oss-security-token", TOKEN)).code == "SignatureDoesNotMatch"
+
+
+@pytest.mark.parametrize(("late", "good"), [(0, True), (1, False)], ids=["its last second", "a second later"])
+def test_a_token_is_good_until_its_last_second(late: int, good: bool) -> None:
+    request = signed(access_key_id=STS_AKID)
+    known = request.credentials[STS_AKID]._replace(expires=NOW - late)
+    request = request._replace(credentials={STS_AKID: known})
+
+    with contextlib.nullcontext() if good else pytest.raises(Refused, match="SecurityTokenExpired"):
+        request.verify()
