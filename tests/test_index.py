@@ -563,3 +563,9 @@ def test_the_log_is_written_before_the_answer_goes_out():
     )
 
     assert json.loads(done.stdout)["outcome"] == "signed"
+
+
+def test_the_log_leaves_out_what_a_refusal_does_not_know(capsys):
+    call(method="DELETE")
+
+    assert set(log(capsys)) == {"requestId", "code", "detail", "milliseconds"}

@@ -494,14 +494,14 @@ def test_the_first_and_the_last_port_are_ports(port):
 
 
 @pytest.mark.parametrize(
-    "port", ["0", "65536", "00065536", "\uff18\uff10", "\u00b2", "8O", "-1", "+1", "1_0", ""]
+    "port", ["0", "65536", "00065536", "000080", "\uff18\uff10", "\u00b2", "8O", "-1", "+1", "1_0", ""]
 )
 def test_what_is_no_port_is_a_fault(port):
     assert "must end after its host" in faults(OSS_ENDPOINT=f"https://a.example:{port}")[0]
 
 
 @pytest.mark.parametrize(
-    "host", ["256.0.0.1", "1.2.3", "1.2.3.4.5", "0000999.0.0.1", "\u00b2.0.0.1", "\uff11.0.0.1"]
+    "host", ["256.0.0.1", "1.2.3", "1.2.3.4.5", "0000999.0.0.1", "0010.0.0.1", "\u00b2.0.0.1", "\uff11.0.0.1"]
 )
 def test_what_is_no_address_of_numbers_needs_https(host):
     assert len(faults(OSS_ENDPOINT=f"http://{host}")) == 1
