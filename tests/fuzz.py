@@ -11,6 +11,7 @@ import argparse
 import base64
 import contextlib
 import fnmatch
+import hashlib
 import io
 import json
 import os
@@ -33,35 +34,18 @@ import index
 from local import oss
 from local.oss_verify import Credential, Refused, verify
 from tests import hostile, official_sdks
+from tests.test_errors import EXPECTED as CODES
 from upload_url import errors, signer
 from upload_url.settings import NAMES
 
 ROOT = Path(__file__).parents[1]
 
-#: code -> status, of README's table.
-CODES = {
-    "InvalidEvent": 400,
-    "InvalidJson": 400,
-    "UnknownField": 400,
-    "InvalidField": 400,
-    "InvalidKey": 400,
-    "ExpiresOutOfRange": 400,
-    "InvalidHeader": 400,
-    "IdentityMissing": 401,
-    "IdentityInvalid": 401,
-    "KeyNotAllowed": 403,
-    "ContentTypeNotAllowed": 403,
-    "HeaderNotAllowed": 403,
-    "MethodNotAllowed": 405,
-    "SizeNotAllowed": 413,
-    "Misconfigured": 500,
-    "CredentialsMissing": 500,
-    "InternalError": 500,
-}
 PROBLEM = {"type", "title", "status", "detail", "code", "requestId"}
 MORE = {"field", "limit", "allowed"}
 ANSWER = {"method", "url", "headers", "key", "bucket", "expires", "expiresAt"}
-SECRET = "CanarySecret0123456789"
+#: Computed, because hypothesis tries the literals that it finds in the code as input: a key that happens to
+#: be the secret would look like a leak.
+SECRET, TOKEN_CANARY = [hashlib.sha256(name).hexdigest() for name in (b"secret", b"token")]
 #: What no uploader may be told to send.
 NOT_TO_SEND = re.compile(
     r"host|content-length|authorization|connection|keep-alive|te|trailer|transfer-encoding|upgrade|proxy-.*|"
@@ -289,7 +273,7 @@ good_environments = perhaps(
         "CORS_ORIGINS": st.sampled_from(
             ["*", "https://app.example", "https://App.example,http://localhost:3000"]
         ),
-        "ALIBABA_CLOUD_SECURITY_TOKEN": hostile.tokens,
+        "ALIBABA_CLOUD_SECURITY_TOKEN": hostile.tokens.map(lambda token: token and TOKEN_CANARY + token),
     },
 )
 _environment_texts = st.text(
@@ -423,12 +407,12 @@ def invoke(event, variables):
         except errors.Refusal as refused:
             assert not http, "an HTTP event was answered by an exception"
             refusal = refused
-    check_log(printed.getvalue(), variables)
+    check_log(printed.getvalue())
     if refusal:
         assert type(refusal).__name__ in CODES
         assert refusal.__cause__ is None
         assert refusal.__context__ is None
-        check_secrets(str(refusal), variables)
+        check_secrets(str(refusal))
         return type(refusal).__name__
     if http:
         status, answer = check_response(answer)
@@ -561,7 +545,7 @@ def check_answer(answer, variables, identity, started):
         check_signature(url, {**arriving, "x-oss-object-acl": "public-read"}, variables, key, signed_at)
         raise AssertionError("a header can be added")
 
-    check_secrets(json.dumps({**answer, "url": ""}), variables)
+    check_secrets(json.dumps({**answer, "url": ""}))
     assert SECRET not in url
 
 
@@ -593,19 +577,18 @@ def check_signature(url, headers, variables, key, now):
     )
 
 
-def check_log(printed, variables):
+def check_log(printed):
     """One line of JSON for each request, from which nobody learns a secret."""
     (line,) = printed.splitlines()
     assert printed.isascii()
     assert json.loads(line)["requestId"] == "1-fuzz"
-    check_secrets(line, variables)
+    check_secrets(line)
     assert "x-oss-signature=" not in line
 
 
-def check_secrets(text, variables):
+def check_secrets(text):
     assert SECRET not in text
-    token = variables.get("ALIBABA_CLOUD_SECURITY_TOKEN", "")
-    assert len(token) < 20 or json.dumps(token)[1:-1] not in text
+    assert TOKEN_CANARY not in text
 
 
 # -- properties, each of which returns what came of its input

@@ -59,6 +59,7 @@ def test_an_empty_event_is_the_empty_request(event):
         (b"{'a':1}", "not JSON"),
         (b'{"a":NaN}', "NaN"),
         (b'{"a":-Infinity}', "Infinity"),
+        (b'{"requestContext":NaN}', "NaN"),
         (b'{"a":1,"a":2}', "two members of one name"),
         (b'{"a":' + b"9" * 5000 + b"}", "not JSON"),
         (b"[" * 100_000, "nested too deeply"),

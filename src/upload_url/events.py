@@ -296,5 +296,5 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is no JSON")
 
 
-_LENIENT = json.JSONDecoder().decode
+_LENIENT = json.JSONDecoder(parse_constant=_no_constant).decode
 _STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant).decode
