@@ -231,6 +231,8 @@ def _exchange(owner, new, old):
                     value.__defaults__,
                     value.__kwdefaults__,
                 )
+            elif isinstance(owner, type):  # one with super(), or without it by now
+                setattr(owner, name, value)
         elif isinstance(value, type) and isinstance(here, type) and value.__module__ == here.__module__:
             _exchange(here, dict(vars(value)), dict(vars(here)))
             if hasattr(here, "_field_defaults"):

@@ -728,3 +728,7 @@ def test_a_token_is_good_until_its_last_second(late: int, good: bool) -> None:
 
     with contextlib.nullcontext() if good else pytest.raises(Refused, match="SecurityTokenExpired"):
         request.verify()
+
+
+def test_a_credential_has_no_token_and_no_end_unless_they_are_said() -> None:
+    assert Credential("secret") == ("secret", None, None)

@@ -711,3 +711,9 @@ def test_a_refusal_names_the_field(fields, chosen, field):
         allow(fields, chosen)
 
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize("name", ["x-oss-meta", "x-oss-met", "x-oss-metax", "y-x-oss-meta-a"])
+def test_a_star_stands_for_what_follows_and_nothing_before_it(name):
+    with pytest.raises(errors.HeaderNotAllowed):
+        allow({"headers": {name: "1"}}, Policy(headers=("x-oss-meta-*",)))

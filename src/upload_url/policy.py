@@ -372,9 +372,9 @@ def _wanted_headers(fields: Mapping[str, object]) -> dict[str, tuple[str, str, s
                     f"{field} and the header {name} say different things: give one.", field=field
                 )
         elif low == "content-type":
-            name, field = "Content-Type", "contentType"
+            name = "Content-Type"
         elif low == "content-md5":
-            name, field = "Content-MD5", "contentMd5"
+            name = "Content-MD5"
         wanted[low] = (name, value, field)
     return wanted
 
