@@ -732,3 +732,13 @@ def test_a_token_is_good_until_its_last_second(late: int, good: bool) -> None:
 
 def test_a_credential_has_no_token_and_no_end_unless_they_are_said() -> None:
     assert Credential("secret") == ("secret", None, None)
+
+
+def test_a_time_is_told_as_oss_writes_it() -> None:
+    late, early = refusal(signed()._replace(now=NOW + 601)), refusal(signed()._replace(now=NOW - 901))
+
+    assert late.fields == {"Expires": "2025-11-22T10:10:00.000Z", "ServerTime": "2025-11-22T10:10:01.000Z"}
+    assert early.fields == {
+        "RequestTime": "2025-11-22T10:00:00.000Z",
+        "ServerTime": "2025-11-22T09:44:59.000Z",
+    }
