@@ -742,3 +742,11 @@ def test_a_time_is_told_as_oss_writes_it() -> None:
         "RequestTime": "2025-11-22T10:00:00.000Z",
         "ServerTime": "2025-11-22T09:44:59.000Z",
     }
+
+
+def test_an_empty_list_of_additional_headers_in_an_authorization_is_no_list() -> None:
+    authorization = (
+        in_header().headers["authorization"].replace("AdditionalHeaders=host", "AdditionalHeaders=")
+    )
+
+    assert refusal(in_header(authorization=authorization)).code == "SignatureDoesNotMatch"
