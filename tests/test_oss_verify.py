@@ -750,3 +750,8 @@ def test_an_empty_list_of_additional_headers_in_an_authorization_is_no_list() ->
     )
 
     assert refusal(in_header(authorization=authorization)).code == "SignatureDoesNotMatch"
+
+
+def test_a_credential_shows_whether_it_has_a_token() -> None:
+    assert repr(Credential("secret")) == "Credential(secret=***, token=None, expires=None)"
+    assert repr(Credential("secret", "token", 5.0)) == "Credential(secret=***, token=***, expires=5.0)"
