@@ -755,3 +755,10 @@ def test_an_empty_list_of_additional_headers_in_an_authorization_is_no_list() ->
 def test_a_credential_shows_whether_it_has_a_token() -> None:
     assert repr(Credential("secret")) == "Credential(secret=***, token=None, expires=None)"
     assert repr(Credential("secret", "token", 5.0)) == "Credential(secret=***, token=***, expires=5.0)"
+
+
+def test_a_hash_of_the_body_that_is_sent_is_what_is_signed() -> None:
+    good = signed(headers={"x-oss-content-sha256": "0" * 64})
+
+    assert good.verify().signed_headers == ("x-oss-content-sha256",)
+    assert refusal(good.with_header("x-oss-content-sha256", "1" * 64)).code == "SignatureDoesNotMatch"

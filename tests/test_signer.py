@@ -236,7 +236,7 @@ def test_a_hash_of_the_body_that_is_sent_is_what_is_signed():
     assert verified.signed_headers == ("x-oss-content-sha256",)
 
 
-@settings(max_examples=1000, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2000, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(hostile.signings)
 def test_three_signers_agree_on_hostile_input(signing):
     ours, by_oss2, by_oss_v2 = official_sdks.three_urls(**signing)
