@@ -326,16 +326,16 @@ def test_the_page_is_served_where_there_is_one(tmp_path: Path, monkeypatch: pyte
     def function(method: str, url: str, headers: object, body: object) -> str:
         return f"{method} {url}"
 
-    respond = command._with_page(function)  # type: ignore[arg-type]
+    respond = command._with_page(function)
 
-    status, _, content = respond("GET", "http://x/page/?a=1", [], None)  # type: ignore[arg-type]
+    status, _, content = respond("GET", "http://x/page/?a=1", [], None)
     assert (status, content.read(100)) == (200, b"<p>page</p>")
-    status, headers, _ = respond("GET", "http://x/page", [], None)  # type: ignore[arg-type]
+    status, headers, _ = respond("GET", "http://x/page", [], None)
     assert (status, headers["Location"]) == (308, "/page/")
-    assert respond("GET", "http://x/page/upload.js", [], None)[0] == 200  # type: ignore[arg-type]
-    assert respond("GET", "http://x/page/../secret", [], None)[0] == 404  # type: ignore[arg-type]
+    assert respond("GET", "http://x/page/upload.js", [], None)[0] == 200
+    assert respond("GET", "http://x/page/../secret", [], None)[0] == 404
     for path in ("/", "/pages/", "/?/page/"):
-        assert respond("GET", f"http://x{path}", [], None) == f"GET http://x{path}"  # type: ignore[arg-type]
+        assert respond("GET", f"http://x{path}", [], None) == f"GET http://x{path}"
 
 
 def test_without_a_page_the_function_gets_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,4 +344,4 @@ def test_without_a_page_the_function_gets_every_path(tmp_path: Path, monkeypatch
     def function(method: str, url: str, headers: object, body: object) -> str:
         return url
 
-    assert command._with_page(function) is function  # type: ignore[arg-type, comparison-overlap]
+    assert command._with_page(function) is function
