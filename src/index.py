@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from upload_url import events, policy, settings, signer
-from upload_url.errors import CredentialsMissing, InternalError, Refusal
+from upload_url import errors, events, policy, settings, signer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def handler(event: bytes, context: Context) -> dict[str, object]:
     chosen: settings.Settings | None = None
     request: events.Request | None = None
     answer: dict[str, object] = {}
-    refusal: Refusal | None = None
+    refusal: errors.Refusal | None = None
     http = False
     try:
         http = events.is_large_http(event)
@@ -60,10 +59,10 @@ def handler(event: bytes, context: Context) -> dict[str, object]:
         else:
             chosen = _settings(context)
             answer = _answer(request, chosen, context, line)
-    except Refusal as refused:
+    except errors.Refusal as refused:
         refusal = refused
     except Exception as crash:
-        refusal = InternalError(
+        refusal = errors.InternalError(
             "Nobody foresaw this. More is in the function's log, under this request's id.", log=_frames(crash)
         )
     if refusal:
@@ -174,7 +173,7 @@ def _credentials(context: Context) -> signer.Credentials:
         secret = os.environ.get("ALIBABA_CLOUD_ACCESS_KEY_SECRET")
         token = os.environ.get("ALIBABA_CLOUD_SECURITY_TOKEN")
     if not (key_id and secret):
-        raise CredentialsMissing(
+        raise errors.CredentialsMissing(
             "The function cannot sign. The reason is in its log, under this request's id.",
             log="Give the function a role that may oss:PutObject; Function Compute then hands over its "
             "credentials. Elsewhere set ALIBABA_CLOUD_ACCESS_KEY_ID, _ACCESS_KEY_SECRET and _SECURITY_TOKEN.",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
 from upload_url import errors
@@ -38,7 +40,8 @@ def test_the_codes_and_their_status_are_the_documented_ones():
 
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_the_tree_as_text_has_every_leaf_with_its_status(leaf):
-    lines = [line.split() for line in errors.__doc__.splitlines() if line.strip().endswith(str(leaf.status))]
+    text = inspect.getmodule(leaf).__doc__
+    lines = [line.split() for line in text.splitlines() if line.strip().endswith(str(leaf.status))]
 
     assert [leaf.__name__, str(leaf.status)] in [words[-2:] for words in lines]
 

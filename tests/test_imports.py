@@ -85,4 +85,6 @@ def test_the_way_to_a_url_loads_what_is_paid_for_and_no_more():
 
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert {name for name in loaded if not name.startswith(("index", "upload_url"))} <= PAID_FOR
-    assert "upload_url.sdk_signer" not in loaded
+    assert {name for name in loaded if name.startswith("upload_url.")} == {
+        f"upload_url.{name}" for name in ("events", "policy", "settings", "signer")
+    }

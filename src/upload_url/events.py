@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 
-from upload_url.errors import InvalidEvent, InvalidField, InvalidJson, MethodNotAllowed, UnknownField
+from upload_url import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Request:
         # Taken out of the request, whose other fields mean the same whichever way they came.
         identity = self.body.pop("identity", None) if header and isinstance(self.body, dict) else None
         if identity is not None and not isinstance(identity, str):
-            raise InvalidField("identity is a string.", field="identity")
+            raise errors.InvalidField("identity is a string.", field="identity")
         return identity
 
     def fields(self) -> dict[str, object]:
@@ -102,16 +102,16 @@ class Request:
         if self.method == "GET":
             return _query_fields(self.query)
         if self.method != "POST":
-            raise MethodNotAllowed(
+            raise errors.MethodNotAllowed(
                 f"{self.method[:16]} is not supported; use POST or GET.", allowed=METHODS.split(", ")
             )
         if len(self.body) > MAX_BODY_BYTES:
-            raise InvalidJson(f"The body has more than {MAX_BODY_BYTES} bytes.", limit=MAX_BODY_BYTES)
+            raise errors.InvalidJson(f"The body has more than {MAX_BODY_BYTES} bytes.", limit=MAX_BODY_BYTES)
         if not self.body:
             return {}
         fields = _parse(self.body)
         if not isinstance(fields, dict):
-            raise InvalidJson("The body is JSON, but not an object: {} is the smallest request.")
+            raise errors.InvalidJson("The body is JSON, but not an object: {} is the smallest request.")
         return fields
 
 
@@ -123,7 +123,7 @@ def parse(event: bytes) -> Any:
             request.
     """
     if len(event) > MAX_EVENT_BYTES:
-        raise InvalidJson(f"The body has more than {MAX_BODY_BYTES} bytes.", limit=MAX_BODY_BYTES)
+        raise errors.InvalidJson(f"The body has more than {MAX_BODY_BYTES} bytes.", limit=MAX_BODY_BYTES)
     if not event:
         return {}
     payload = _parse(event, _LENIENT)
@@ -158,13 +158,17 @@ def from_http(payload: dict[str, Any]) -> Request:
     http = _object(_object(payload, "requestContext"), "http")
     method = http.get("method")
     if not isinstance(method, str) or not method:
-        raise InvalidEvent("The event has no requestContext.http.method; an HTTP trigger's event has one.")
+        raise errors.InvalidEvent(
+            "The event has no requestContext.http.method; an HTTP trigger's event has one."
+        )
     body: object = payload.get("body")
     encoded = payload.get("isBase64Encoded")
     if body is None:
         body = ""
     if not isinstance(body, str) or not (encoded is None or isinstance(encoded, bool)):
-        raise InvalidEvent("The event's body is not a string, or isBase64Encoded neither true nor false.")
+        raise errors.InvalidEvent(
+            "The event's body is not a string, or isBase64Encoded neither true nor false."
+        )
     if encoded:
         body = _base64(body)
     headers: dict[str, str] = {}
@@ -182,19 +186,19 @@ def from_payload(payload: Any) -> Request:
         InvalidJson: it is not an object.
     """
     if isinstance(payload, list):
-        raise InvalidEvent("This is a list of events, as event streams send: " + _EXPECTED)
+        raise errors.InvalidEvent("This is a list of events, as event streams send: " + _EXPECTED)
     if not isinstance(payload, dict):
-        raise InvalidJson("The payload is JSON, but not an object: {} is the smallest request.")
+        raise errors.InvalidJson("The payload is JSON, but not an object: {} is the smallest request.")
     for name, what in _OTHER_EVENTS.items():
         if name in payload:
-            raise InvalidEvent(f"{what}: {_EXPECTED}")
+            raise errors.InvalidEvent(f"{what}: {_EXPECTED}")
     if "specversion" in payload:
         # The prefix is kept for Alibaba Cloud's services, OSS's own events among them.
         if str(payload.get("source")).startswith("acs."):
-            raise InvalidEvent("This is a CloudEvent of an Alibaba Cloud service: " + _EXPECTED)
+            raise errors.InvalidEvent("This is a CloudEvent of an Alibaba Cloud service: " + _EXPECTED)
         data = payload.get("data")
         if not isinstance(data, dict):
-            raise InvalidEvent("The CloudEvent's data is not an object: " + _EXPECTED)
+            raise errors.InvalidEvent("The CloudEvent's data is not an object: " + _EXPECTED)
         payload = data
     return Request("POST", {}, {}, payload, direct=True)
 
@@ -238,7 +242,9 @@ def _query_fields(query: Mapping[str, str]) -> dict[str, object]:
     fields: dict[str, object] = {}
     for name, value in query.items():
         if name in ("headers", "metadata"):
-            raise UnknownField(f"{name} does not fit into a query: send the request by POST.", field=name)
+            raise errors.UnknownField(
+                f"{name} does not fit into a query: send the request by POST.", field=name
+            )
         number = name in ("size", "expires") and value.isascii() and value.isdigit() and len(value) <= 18
         fields[name] = int(value) if number else value
     return fields
@@ -249,7 +255,7 @@ def _object(parent: dict[str, Any], name: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise InvalidEvent(f"The event's {name} is not an object.")
+        raise errors.InvalidEvent(f"The event's {name} is not an object.")
     return value
 
 
@@ -257,7 +263,7 @@ def _strings(parent: dict[str, Any], name: str) -> dict[str, str]:
     table: dict[str, Any] = _object(parent, name)
     for value in table.values():
         if not isinstance(value, str):
-            raise InvalidEvent(f"The event's {name} are not all strings.")
+            raise errors.InvalidEvent(f"The event's {name} are not all strings.")
     return table
 
 
@@ -270,7 +276,7 @@ def _base64(text: str) -> bytes:
         data = b""
     # Encoded anew, because a2b_base64 passes over what is not base64.
     if b2a_base64(data, newline=False).decode() != text:
-        raise InvalidEvent("The event's body is not the base64 that isBase64Encoded promises.")
+        raise errors.InvalidEvent("The event's body is not the base64 that isBase64Encoded promises.")
     return data
 
 
@@ -278,11 +284,11 @@ def _parse(data: bytes | str, decode: Callable[[str], Any] | None = None) -> Any
     try:
         return (decode or _STRICT)(data if isinstance(data, str) else data.decode())
     except UnicodeDecodeError as error:
-        raise InvalidJson("It is not UTF-8.") from error
+        raise errors.InvalidJson("It is not UTF-8.") from error
     except RecursionError as error:
-        raise InvalidJson("It is nested too deeply.") from error
+        raise errors.InvalidJson("It is nested too deeply.") from error
     except ValueError as error:
-        raise InvalidJson(f"It is not JSON: {error}.") from error
+        raise errors.InvalidJson(f"It is not JSON: {error}.") from error
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

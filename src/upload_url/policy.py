@@ -8,19 +8,7 @@ Source of the object rules: https://help.aliyun.com/en/oss/developer-reference/p
 
 from __future__ import annotations
 
-from upload_url.errors import (
-    ContentTypeNotAllowed,
-    ExpiresOutOfRange,
-    HeaderNotAllowed,
-    IdentityInvalid,
-    IdentityMissing,
-    InvalidField,
-    InvalidHeader,
-    InvalidKey,
-    KeyNotAllowed,
-    SizeNotAllowed,
-    UnknownField,
-)
+from upload_url import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -184,7 +172,7 @@ def allow(
         folder += _identity(identity) + "/"
     for name in fields:
         if name not in FIELDS:
-            raise UnknownField(
+            raise errors.UnknownField(
                 f"There is no field {_shown(name)}.", field=_shown(name), allowed=sorted(FIELDS)
             )
     key = _key(fields, policy, folder, new_id)
@@ -238,13 +226,13 @@ def is_never_bound(name: str) -> bool:
 
 def _identity(identity: str | None) -> str:
     if not identity:
-        raise IdentityMissing(
+        raise errors.IdentityMissing(
             "The request says nothing about who sends it: it has to pass the trigger's authentication."
         )
     if "," in identity:
-        raise IdentityInvalid("The caller's identity was given twice.")
+        raise errors.IdentityInvalid("The caller's identity was given twice.")
     if len(identity) > 128 or identity.strip(IDENTITY) or identity in (".", ".."):
-        raise IdentityInvalid(
+        raise errors.IdentityInvalid(
             "The caller's identity has 1 to 128 of A-Z a-z 0-9 . _ @ : | + - and is not a dot path."
         )
     return identity
@@ -255,16 +243,16 @@ def _key(fields: Mapping[str, object], policy: Policy, folder: str, new_id: Call
     if key is None:
         return folder + new_id() + (_extension(filename) if filename else "")
     if filename is not None:
-        raise InvalidField("Give key or filename, not both.", field="filename")
+        raise errors.InvalidField("Give key or filename, not both.", field="filename")
     if policy.generated_keys:
-        raise KeyNotAllowed(
+        raise errors.KeyNotAllowed(
             "The function names the key here: leave key out, or give filename for its extension.", field="key"
         )
     fault = key_fault(key)
     if fault:
-        raise InvalidKey(fault, field="key")
+        raise errors.InvalidKey(fault, field="key")
     if not key.startswith(folder):
-        raise KeyNotAllowed(f"The key must start with {folder}", field="key", allowed=[folder + "*"])
+        raise errors.KeyNotAllowed(f"The key must start with {folder}", field="key", allowed=[folder + "*"])
     return key
 
 
@@ -280,13 +268,13 @@ def _size(fields: Mapping[str, object], policy: Policy) -> int | None:
     size = _number(fields, "size")
     if size is None:
         if policy.max_bytes is not None:
-            raise InvalidField("size is required here: the number of bytes to upload.", field="size")
+            raise errors.InvalidField("size is required here: the number of bytes to upload.", field="size")
         return None
     if size < 0:
-        raise InvalidField("size is a number of bytes, 0 or more.", field="size")
+        raise errors.InvalidField("size is a number of bytes, 0 or more.", field="size")
     limit = MAX_PUT_BYTES if policy.max_bytes is None else policy.max_bytes
     if size > limit:
-        raise SizeNotAllowed(f"At most {limit} bytes may be uploaded.", field="size", limit=limit)
+        raise errors.SizeNotAllowed(f"At most {limit} bytes may be uploaded.", field="size", limit=limit)
     return size
 
 
@@ -296,7 +284,7 @@ def _expires(fields: Mapping[str, object], policy: Policy, sts: bool) -> int:
     if expires is None:
         return min(policy.expires, limit)
     if not 1 <= expires <= limit:
-        raise ExpiresOutOfRange(f"expires is 1 to {limit} seconds.", field="expires", limit=limit)
+        raise errors.ExpiresOutOfRange(f"expires is 1 to {limit} seconds.", field="expires", limit=limit)
     return expires
 
 
@@ -304,7 +292,7 @@ def _headers(fields: Mapping[str, object], policy: Policy) -> dict[str, str]:
     """Everything to bind, under the names that the uploader will send."""
     wanted = _wanted_headers(fields)
     if policy.types and "content-type" not in wanted:
-        raise InvalidField(
+        raise errors.InvalidField(
             "contentType is required here: the media type of the upload.",
             field="contentType",
             allowed=policy.types,
@@ -319,26 +307,30 @@ def _headers(fields: Mapping[str, object], policy: Policy) -> dict[str, str]:
         else:
             fault = header_fault(name, value)
             if fault:
-                raise InvalidHeader(fault, field=field)
+                raise errors.InvalidHeader(fault, field=field)
             if is_never_bound(low):
                 why = (
                     "give size instead."
                     if low == "content-length"
                     else "it is the signature's, the connection's or a copy's."
                 )
-                raise HeaderNotAllowed(f"{name} cannot be bound: {why}", field=field)
+                raise errors.HeaderNotAllowed(f"{name} cannot be bound: {why}", field=field)
             if low in forced:
                 if forced[low] != value:
-                    raise HeaderNotAllowed(f"{name} has a fixed value here: leave it out.", field=field)
+                    raise errors.HeaderNotAllowed(
+                        f"{name} has a fixed value here: leave it out.", field=field
+                    )
             elif low not in policy.headers and not low.startswith(policy.header_beginnings):
-                raise HeaderNotAllowed(f"{name} may not be bound here.", field=field, allowed=policy.headers)
+                raise errors.HeaderNotAllowed(
+                    f"{name} may not be bound here.", field=field, allowed=policy.headers
+                )
         headers[name] = value
     for name, value in policy.forced_headers.items():
         if name.lower() not in wanted:
             headers[name] = value
     length = sum([len(name) + len(value) for name, value in headers.items()])
     if length > MAX_HEADER_BYTES:
-        raise InvalidHeader(
+        raise errors.InvalidHeader(
             f"The headers have {length} bytes together; {MAX_HEADER_BYTES} are possible.",
             limit=MAX_HEADER_BYTES,
         )
@@ -361,14 +353,14 @@ def _wanted_headers(fields: Mapping[str, object]) -> dict[str, tuple[str, str, s
     for name, value, field in entries:
         low, value = name.lower(), value.strip(" \t")
         if low in seen:
-            raise InvalidHeader(
+            raise errors.InvalidHeader(
                 "Two headers have this name; upper and lower case do not tell them apart.", field=field
             )
         seen.add(low)
         if low in wanted:
             name, as_field, field = wanted[low]
             if as_field != value:
-                raise InvalidField(
+                raise errors.InvalidField(
                     f"{field} and the header {name} say different things: give one.", field=field
                 )
         elif low == "content-type":
@@ -388,11 +380,11 @@ def _check_content_type(value: str, policy: Policy) -> None:
 
         well_formed = re.fullmatch(MEDIA_TYPE_PARAMETERS, parameters) is not None
     if not well_formed:
-        raise InvalidField("contentType is a media type, such as image/png.", field="contentType")
+        raise errors.InvalidField("contentType is a media type, such as image/png.", field="contentType")
     if policy.types:
         family = family.lower()
         if f"{family}/{subtype.lower()}" not in policy.types and f"{family}/*" not in policy.types:
-            raise ContentTypeNotAllowed(
+            raise errors.ContentTypeNotAllowed(
                 "This content type may not be uploaded.", field="contentType", allowed=policy.types
             )
 
@@ -406,7 +398,7 @@ def _check_content_md5(value: str) -> None:
         digest = b""
     # Encoded anew: there is one spelling of 16 bytes, and a2b_base64 forgives others.
     if len(digest) != 16 or b2a_base64(digest, newline=False).decode() != value:
-        raise InvalidField(
+        raise errors.InvalidField(
             "contentMd5 is the body's MD5, 16 bytes, in base64: 24 characters.", field="contentMd5"
         )
 
@@ -416,7 +408,7 @@ def _text(fields: Mapping[str, object], name: str) -> str | None:
         return None
     value = fields[name]
     if not isinstance(value, str):
-        raise InvalidField(f"{name} is a string; leave it out where there is none.", field=name)
+        raise errors.InvalidField(f"{name} is a string; leave it out where there is none.", field=name)
     return value
 
 
@@ -425,7 +417,7 @@ def _number(fields: Mapping[str, object], name: str) -> int | None:
         return None
     value = fields[name]
     if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidField(f"{name} is a whole number; leave it out where there is none.", field=name)
+        raise errors.InvalidField(f"{name} is a whole number; leave it out where there is none.", field=name)
     return value
 
 
@@ -434,10 +426,10 @@ def _table(fields: Mapping[str, object], name: str) -> list[tuple[str, str]]:
         return []
     table = fields[name]
     if not isinstance(table, dict):
-        raise InvalidField(f"{name} is an object of strings.", field=name)
+        raise errors.InvalidField(f"{name} is an object of strings.", field=name)
     for key, value in table.items():
         if not isinstance(value, str):
-            raise InvalidField(f"{name} is an object of strings.", field=f"{name}.{_shown(key)}")
+            raise errors.InvalidField(f"{name} is an object of strings.", field=f"{name}.{_shown(key)}")
     return list(table.items())
 
 

@@ -12,7 +12,7 @@ import logging
 from calendar import timegm
 from time import strptime
 
-from upload_url.errors import Misconfigured
+from upload_url import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ def _oss2() -> Any:  # oss2 has no types
     return oss2
 
 
-def _too_old(what: str) -> Misconfigured:
+def _too_old(what: str) -> errors.Misconfigured:
     needed = ".".join([str(part) for part in OLDEST])
-    return Misconfigured(
+    return errors.Misconfigured(
         "The reason is in the function's log, under this request's id.",
         log=[f"OSS_SIGNER=oss2: {what}; deploy oss2 {needed} or later, or leave OSS_SIGNER empty."],
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from upload_url.errors import Misconfigured
+from upload_url import errors
 from upload_url.policy import (
     HEADER_NAME,
     MAX_EXPIRES,
@@ -118,7 +118,9 @@ def load(environ: Mapping[str, str], context_region: str = "") -> Settings:
         if name.startswith("UPLOAD_") and name not in NAMES and name not in CLIENTS_NAMES:
             faults.append(f"{name} is no setting of this function.")
     if faults:
-        raise Misconfigured("The reason is in the function's log, under this request's id.", log=faults)
+        raise errors.Misconfigured(
+            "The reason is in the function's log, under this request's id.", log=faults
+        )
     return settings
 
 
