@@ -15,19 +15,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    class ContextCredentials(Protocol):
-        """STS credentials of the function's role, on python3.10. Any of them may be empty."""
-
-        access_key_id: str | None
-        access_key_secret: str | None
-        security_token: str | None
-
     class Context(Protocol):
-        """What this function reads of FC's context. `credentials` is not there on python3.12."""
+        """What this function reads of FC's context, beside `credentials`, which only python3.10 has."""
 
         request_id: str
         region: str
-        credentials: ContextCredentials | None
 
 
 def handler(event: bytes, context: Context) -> dict[str, object]:
@@ -50,10 +42,14 @@ def handler(event: bytes, context: Context) -> dict[str, object]:
     refusal: errors.Refusal | None = None
     http = False
     try:
-        http = events.is_large_http(event)
         payload = events.parse(event)
         http = events.is_http(payload)
-        request = events.from_http(payload) if http else events.from_payload(payload)
+        if http:
+            request = events.from_http(payload)
+        else:
+            from upload_url import direct  # most functions are asked over HTTP alone
+
+            request = direct.from_payload(payload)
         if request.method == "OPTIONS":
             line["outcome"] = "preflight"
         else:
@@ -61,17 +57,11 @@ def handler(event: bytes, context: Context) -> dict[str, object]:
             answer = _answer(request, chosen, context, line)
     except errors.Refusal as refused:
         refusal = refused
+        http = http or events.is_large_http(event)
     except Exception as crash:
-        refusal = errors.InternalError(
-            "Nobody foresaw this. More is in the function's log, under this request's id.", log=_frames(crash)
-        )
+        refusal = errors.InternalError.of(crash)
     if refusal:
-        line["code"] = type(refusal).__name__
-        line["detail"] = str(refusal)
-        if refusal.field is not None:
-            line["field"] = refusal.field
-        if refusal.log is not None:
-            line["log"] = refusal.log
+        line.update(refusal.log_line())
     line["milliseconds"] = round((time.perf_counter() - started) * 1000, 3)
     print(events.to_json(line), flush=True)
 
@@ -82,7 +72,7 @@ def handler(event: bytes, context: Context) -> dict[str, object]:
             raise refusal.with_traceback(None) from None
         return answer
     # A browser is to read even the answer that says that the settings are wrong.
-    origins = chosen.origins if chosen else settings.origins(os.environ, [])
+    origins = chosen.origins if chosen else settings.origins(os.environ)
     if refusal:
         return events.reply(refusal.status, refusal.problem(request_id), request=request, origins=origins)
     return events.reply(200 if answer else 204, answer or None, request=request, origins=origins)
@@ -128,11 +118,13 @@ def _answer(
             headers=signed_headers,
             additional_headers=signed_headers,
         )
-    line["outcome"] = "signed"
-    line["key"] = upload.key
-    line["size"] = upload.size
-    line["type"] = upload.headers.get("Content-Type")
-    line["expires"] = upload.expires
+    line.update(
+        outcome="signed",
+        key=upload.key,
+        size=upload.size,
+        type=upload.headers.get("Content-Type"),
+        expires=upload.expires,
+    )
     answer: dict[str, object] = {
         "method": "PUT",
         "url": url,
@@ -179,13 +171,3 @@ def _credentials(context: Context) -> signer.Credentials:
             "credentials. Elsewhere set ALIBABA_CLOUD_ACCESS_KEY_ID, _ACCESS_KEY_SECRET and _SECURITY_TOKEN.",
         )
     return signer.Credentials(key_id, secret, token or "")
-
-
-def _frames(crash: Exception) -> list[str]:
-    """Where it happened. Without the message, which may quote what it choked on: a token, a secret."""
-    import traceback  # only a crash pays for it
-
-    frames = [
-        f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(crash.__traceback__)
-    ]
-    return [type(crash).__name__, *frames]

@@ -497,7 +497,8 @@ def check_answer(answer, variables, identity, started):
         for name, value in json.loads(setting("UPLOAD_FORCED_HEADERS", "{}")).items()
     }
     listed = [
-        one.strip().lower() for one in setting("UPLOAD_HEADERS", index.settings.DEFAULT_HEADERS).split(",")
+        one.strip().lower()
+        for one in setting("UPLOAD_HEADERS", ",".join(index.settings.DEFAULT_HEADERS)).split(",")
     ]
     for name, value in sent.items():
         assert not NOT_TO_SEND.fullmatch(name)

@@ -213,7 +213,7 @@ def _environment_faults(environ: Mapping[str, str]) -> Iterator[str]:
     policy = chosen.policy
     if not (policy.prefix and policy.generated_keys and policy.types and policy.max_bytes):
         yield "environmentVariables: a prefix, made keys, types and a size limit are what ships"
-    if policy.forced_headers.get("x-oss-forbid-overwrite") != "true":
+    if ("x-oss-forbid-overwrite", "true") not in policy.forced_headers.values():
         yield "environmentVariables: what ships forbids overwriting"
     if "*" in chosen.origins:
         yield "environmentVariables: every origin is more than what ships may allow"

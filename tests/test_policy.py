@@ -679,7 +679,7 @@ def test_a_slash_at_the_ends_of_a_value_is_part_of_it():
 
 @pytest.mark.parametrize(
     ("name", "advice"),
-    [("content-length", "give size instead"), ("host", "the signature's, the connection's or a copy's")],
+    [("content-length", "size binds the length"), ("host", "the signature's, the connection's or a copy's")],
 )
 def test_who_may_not_bind_a_header_is_told_why(name, advice):
     with pytest.raises(errors.HeaderNotAllowed, match=advice):

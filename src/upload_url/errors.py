@@ -82,6 +82,15 @@ class Refusal(Exception):
             body["allowed"] = list(self.allowed)
         return body
 
+    def log_line(self) -> dict[str, object]:
+        """What the operator's log has of it."""
+        line: dict[str, object] = {"code": type(self).__name__, "detail": str(self)}
+        if self.field is not None:
+            line["field"] = self.field
+        if self.log is not None:
+            line["log"] = self.log
+        return line
+
 
 class InvalidEvent(Refusal):
     """Raised if the event is none that this function's trigger sends."""
@@ -203,3 +212,17 @@ class InternalError(ServerFault):
     """Raised in place of an exception that nobody foresaw."""
 
     title = "The function failed."
+
+    @classmethod
+    def of(cls, crash: Exception) -> InternalError:
+        """With the places where it happened. Without its message, which may quote a token or a secret."""
+        import traceback  # only a crash pays for it
+
+        frames = traceback.extract_tb(crash.__traceback__)
+        return cls(
+            "Nobody foresaw this. More is in the function's log, under this request's id.",
+            log=[
+                type(crash).__name__,
+                *[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+            ],
+        )

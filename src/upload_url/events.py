@@ -1,12 +1,10 @@
 """Function Compute's events as requests, answers as Function Compute's responses.
 
-Three ways in: an HTTP trigger's event; a CloudEvents envelope (EventBridge); anything else is the request
-object itself (direct invocation, CloudFlow). The platform's dictionaries are read here and go no further
-inwards.
+The platform's dictionaries are read here, or in `direct` where they came by no HTTP trigger, and go no
+further inwards.
 
 Sources: https://help.aliyun.com/en/functioncompute/fc-3-0/user-guide/http-trigger-invoking-function (event,
-response), https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md (envelope),
-https://fetch.spec.whatwg.org/#http-cors-protocol (CORS)
+response), https://fetch.spec.whatwg.org/#http-cors-protocol (CORS)
 """
 
 from __future__ import annotations
@@ -34,46 +32,24 @@ NO_ORIGIN = "https://origin-not-allowed.invalid"
 #: JSON of what is answered or logged. It is our own and holds no cycle; to look for one takes 2 of 40 us.
 to_json = json.JSONEncoder(check_circular=False).encode
 
-#: A field that gives other triggers' events away -> what to say.
-_OTHER_EVENTS = {
-    "events": "This is an OSS trigger's event",
-    "triggerTime": "This is a timer's event",
-    "triggerName": "This is a timer's event",
-    "httpMethod": "This is an API Gateway event",
-    "responseContext": "This is an asynchronous invocation's result",
-}
-_EXPECTED = (
-    'expected is an HTTP trigger\'s event, a request object such as {} or {"filename":"cat.png"}, '
-    "or one CloudEvent with that object in data."
-)
-
 
 class Request:
     """What has arrived, free of the platform.
 
     Attributes:
-        method: `GET`, `POST`, `OPTIONS` or any other; of a direct invocation `POST`.
-        headers: names lowered; repeated ones joined by commas. None in a direct invocation.
+        method: `GET`, `POST`, `OPTIONS` or any other.
+        headers: names lowered; repeated ones joined by commas.
         query: decoded; repeated names joined by commas.
-        body: not yet parsed; of a direct invocation the object itself.
-        direct: whether there is no HTTP: the answer is then the bare object, and a refusal is raised.
+        body: not yet parsed.
     """
 
-    __slots__ = ("body", "direct", "headers", "method", "query")
-
     def __init__(
-        self,
-        method: str,
-        headers: Mapping[str, str],
-        query: Mapping[str, str],
-        body: bytes | str | dict[str, object],
-        direct: bool,
+        self, method: str, headers: Mapping[str, str], query: Mapping[str, str], body: bytes | str
     ) -> None:
         self.method = method
         self.headers = headers
         self.query = query
         self.body = body
-        self.direct = direct
 
     def identity(self, header: str) -> str | None:
         """Who is asking, as the trigger or the invoker says it; None if it does not.
@@ -81,13 +57,7 @@ class Request:
         Args:
             header: where the trigger says it, lowered; "" where nobody needs to.
         """
-        if not self.direct:
-            return self.headers.get(header)
-        # Taken out of the request, whose other fields mean the same whichever way they came.
-        identity = self.body.pop("identity", None) if header and isinstance(self.body, dict) else None
-        if identity is not None and not isinstance(identity, str):
-            raise errors.InvalidField("identity is a string.", field="identity")
-        return identity
+        return self.headers.get(header)
 
     def fields(self) -> dict[str, object]:
         """The request's object.
@@ -97,8 +67,6 @@ class Request:
             InvalidJson: the body is not one JSON object.
             UnknownField: the query names a field that only a body can hold.
         """
-        if isinstance(self.body, dict):
-            return self.body
         if self.method == "GET":
             return _query_fields(self.query)
         if self.method != "POST":
@@ -170,37 +138,17 @@ def from_http(payload: dict[str, Any]) -> Request:
             "The event's body is not a string, or isBase64Encoded neither true nor false."
         )
     if encoded:
-        body = _base64(body)
+        from upload_url import rare_forms
+
+        decoded = rare_forms.base64_bytes(body)
+        if decoded is None:
+            raise errors.InvalidEvent("The event's body is not the base64 that isBase64Encoded promises.")
+        body = decoded
     headers: dict[str, str] = {}
     for name, value in _strings(payload, "headers").items():
         low = name.lower()
         headers[low] = f"{headers[low]},{value}" if low in headers else value
-    return Request(method, headers, _strings(payload, "queryParameters"), body, direct=False)
-
-
-def from_payload(payload: Any) -> Request:
-    """The request in a direct invocation's payload or a CloudEvent.
-
-    Raises:
-        InvalidEvent: it is some other service's event.
-        InvalidJson: it is not an object.
-    """
-    if isinstance(payload, list):
-        raise errors.InvalidEvent("This is a list of events, as event streams send: " + _EXPECTED)
-    if not isinstance(payload, dict):
-        raise errors.InvalidJson("The payload is JSON, but not an object: {} is the smallest request.")
-    for name, what in _OTHER_EVENTS.items():
-        if name in payload:
-            raise errors.InvalidEvent(f"{what}: {_EXPECTED}")
-    if "specversion" in payload:
-        # The prefix is kept for Alibaba Cloud's services, OSS's own events among them.
-        if str(payload.get("source")).startswith("acs."):
-            raise errors.InvalidEvent("This is a CloudEvent of an Alibaba Cloud service: " + _EXPECTED)
-        data = payload.get("data")
-        if not isinstance(data, dict):
-            raise errors.InvalidEvent("The CloudEvent's data is not an object: " + _EXPECTED)
-        payload = data
-    return Request("POST", {}, {}, payload, direct=True)
+    return Request(method, headers, _strings(payload, "queryParameters"), body)
 
 
 def reply(
@@ -265,19 +213,6 @@ def _strings(parent: dict[str, Any], name: str) -> dict[str, str]:
         if not isinstance(value, str):
             raise errors.InvalidEvent(f"The event's {name} are not all strings.")
     return table
-
-
-def _base64(text: str) -> bytes:
-    from binascii import a2b_base64, b2a_base64  # 0.8 % of a cold start, and seldom needed
-
-    try:
-        data = a2b_base64(text)
-    except ValueError:  # binascii.Error is one
-        data = b""
-    # Encoded anew, because a2b_base64 passes over what is not base64.
-    if b2a_base64(data, newline=False).decode() != text:
-        raise errors.InvalidEvent("The event's body is not the base64 that isBase64Encoded promises.")
-    return data
 
 
 def _parse(data: bytes | str, decode: Callable[[str], Any] | None = None) -> Any:

@@ -31,6 +31,10 @@ HEADER_NAME = _LETTERS_DIGITS + "-"
 TOKEN = _LETTERS_DIGITS + "!#$%&'*+-.^_`|~"
 IDENTITY = _LETTERS_DIGITS + "._@:|+-"
 EXTENSION = "abcdefghijklmnopqrstuvwxyz0123456789"
+LOWER_DIGITS_HYPHEN = EXTENSION + "-"
+
+#: C0, DEL and C1. Other characters without a glyph, such as the joiners in emoji, are fine in a key.
+CONTROLS = frozenset([chr(point) for point in (*range(32), *range(127, 160))])
 
 #: Headers that nobody may bind: the signature's own, the connection's, and those that the HTTP client sets
 #: by itself.
@@ -57,15 +61,6 @@ NEVER_BOUND = frozenset(
     )
 )
 
-#: The parameters of a media type, after its first `;`. A comma may stand in a bare value (browsers say
-#: `codecs=vp8,opus`), but never a `/` with it: what follows a comma would be read as a second media type
-#: and overrule the one that was allowed (https://fetch.spec.whatwg.org/#content-type-header).
-MEDIA_TYPE_PARAMETERS = (
-    r"[ \t]*PARAMETER(?:[ \t]*;[ \t]*PARAMETER)*".replace(
-        "PARAMETER", r'[TOKEN]+=(?:[TOKEN,]+|"(?:[ !#-\[\]-~]|\\[ -~])*")'
-    )
-).replace("TOKEN", r"A-Za-z0-9!#$%&'*+.^_`|~\-")
-
 
 class Policy:
     """What the operator allows.
@@ -79,22 +74,9 @@ class Policy:
         max_bytes: the largest upload; None for OSS's own limit.
         headers: names that callers may bind, lowered; a trailing `*` stands for any ending.
         header_beginnings: those with a `*`, without it.
-        forced_headers: bound to every upload, name as the uploader gets it -> value.
+        forced_headers: bound to every upload: lowered name -> name as the uploader gets it, value.
         identity_header: the header that says who is asking, lowered; "" if nobody needs to.
     """
-
-    __slots__ = (
-        "expires",
-        "expires_max",
-        "forced_headers",
-        "generated_keys",
-        "header_beginnings",
-        "headers",
-        "identity_header",
-        "max_bytes",
-        "prefix",
-        "types",
-    )
 
     def __init__(
         self,
@@ -117,7 +99,7 @@ class Policy:
         self.max_bytes = max_bytes
         self.headers = headers
         self.header_beginnings = tuple([name[:-1] for name in headers if name[-1] == "*"])
-        self.forced_headers = forced_headers or {}
+        self.forced_headers = {name.lower(): (name, value) for name, value in (forced_headers or {}).items()}
         self.identity_header = identity_header
 
 
@@ -130,8 +112,6 @@ class Upload:
         size: bytes, bound as `Content-Length`; None if the uploader may send any number.
         expires: seconds.
     """
-
-    __slots__ = ("expires", "headers", "key", "size")
 
     def __init__(self, key: str, headers: dict[str, str], size: int | None, expires: int) -> None:
         self.key = key
@@ -196,7 +176,7 @@ def key_fault(key: str) -> str | None:
         return "It must not start with a slash or a backslash."
     if not key.strip():
         return "It must not be of blanks alone."
-    if not key.isprintable() and any(_is_control(char) for char in key):
+    if not (key.isprintable() or CONTROLS.isdisjoint(key)):
         return "It must not have control characters."
     if not {"", ".", ".."}.isdisjoint(key.split("/")):
         return 'It must not have empty, "." or ".." segments, nor end with a slash.'
@@ -297,7 +277,6 @@ def _headers(fields: Mapping[str, object], policy: Policy) -> dict[str, str]:
             field="contentType",
             allowed=policy.types,
         )
-    forced = {name.lower(): value for name, value in policy.forced_headers.items()}
     headers: dict[str, str] = {}
     for low, (name, value, field) in wanted.items():
         if low == "content-type":
@@ -309,14 +288,13 @@ def _headers(fields: Mapping[str, object], policy: Policy) -> dict[str, str]:
             if fault:
                 raise errors.InvalidHeader(fault, field=field)
             if is_never_bound(low):
-                why = (
-                    "give size instead."
-                    if low == "content-length"
-                    else "it is the signature's, the connection's or a copy's."
+                raise errors.HeaderNotAllowed(
+                    f"{name} cannot be bound: it is the signature's, the connection's or a copy's. "
+                    "size binds the length.",
+                    field=field,
                 )
-                raise errors.HeaderNotAllowed(f"{name} cannot be bound: {why}", field=field)
-            if low in forced:
-                if forced[low] != value:
+            if low in policy.forced_headers:
+                if policy.forced_headers[low][1] != value:
                     raise errors.HeaderNotAllowed(
                         f"{name} has a fixed value here: leave it out.", field=field
                     )
@@ -325,8 +303,8 @@ def _headers(fields: Mapping[str, object], policy: Policy) -> dict[str, str]:
                     f"{name} may not be bound here.", field=field, allowed=policy.headers
                 )
         headers[name] = value
-    for name, value in policy.forced_headers.items():
-        if name.lower() not in wanted:
+    for low, (name, value) in policy.forced_headers.items():
+        if low not in wanted:
             headers[name] = value
     length = sum([len(name) + len(value) for name, value in headers.items()])
     if length > MAX_HEADER_BYTES:
@@ -344,30 +322,26 @@ def _wanted_headers(fields: Mapping[str, object]) -> dict[str, tuple[str, str, s
         value = _text(fields, field)
         if value is not None:
             wanted[name.lower()] = (name, value.strip(" \t"), field)
-    if "headers" not in fields and "metadata" not in fields:
-        return wanted
-    entries = [(name, value, f"headers.{_shown(name)}") for name, value in _table(fields, "headers")]
-    for name, value in _table(fields, "metadata"):
-        entries.append(("x-oss-meta-" + name, value, f"metadata.{_shown(name)}"))
-    seen = set()
-    for name, value, field in entries:
-        low, value = name.lower(), value.strip(" \t")
-        if low in seen:
-            raise errors.InvalidHeader(
-                "Two headers have this name; upper and lower case do not tell them apart.", field=field
-            )
-        seen.add(low)
-        if low in wanted:
-            name, as_field, field = wanted[low]
-            if as_field != value:
-                raise errors.InvalidField(
-                    f"{field} and the header {name} say different things: give one.", field=field
-                )
-        elif low == "content-type":
-            name = "Content-Type"
-        elif low == "content-md5":
-            name = "Content-MD5"
-        wanted[low] = (name, value, field)
+    for beginning, table in (("", "headers"), ("x-oss-meta-", "metadata")):
+        for ending, value in _table(fields, table):
+            name, value, field = beginning + ending, value.strip(" \t"), f"{table}.{_shown(ending)}"
+            low = name.lower()
+            if low in wanted:
+                name, before, other = wanted[low]
+                if other not in ("contentType", "contentMd5"):
+                    raise errors.InvalidHeader(
+                        "Two headers have this name; upper and lower case do not tell them apart.",
+                        field=field,
+                    )
+                if before != value:
+                    raise errors.InvalidField(
+                        f"{other} and the header {name} say different things: give one.", field=other
+                    )
+            elif low == "content-type":
+                name = "Content-Type"
+            elif low == "content-md5":
+                name = "Content-MD5"
+            wanted[low] = (name, value, field)
     return wanted
 
 
@@ -376,9 +350,9 @@ def _check_content_type(value: str, policy: Policy) -> None:
     family, _, subtype = essence.rstrip(" \t").partition("/")
     well_formed = bool(family and subtype) and not family.strip(TOKEN) and not subtype.strip(TOKEN)
     if well_formed and semicolon:
-        import re  # json has loaded it; the pattern is compiled only for the few types with parameters
+        from upload_url import rare_forms
 
-        well_formed = re.fullmatch(MEDIA_TYPE_PARAMETERS, parameters) is not None
+        well_formed = rare_forms.are_parameters(parameters)
     if not well_formed:
         raise errors.InvalidField("contentType is a media type, such as image/png.", field="contentType")
     if policy.types:
@@ -390,14 +364,10 @@ def _check_content_type(value: str, policy: Policy) -> None:
 
 
 def _check_content_md5(value: str) -> None:
-    from binascii import a2b_base64, b2a_base64  # 0.8 % of a cold start, and seldom needed
+    from upload_url import rare_forms
 
-    try:
-        digest = a2b_base64(value)
-    except ValueError:  # binascii.Error is one
-        digest = b""
-    # Encoded anew: there is one spelling of 16 bytes, and a2b_base64 forgives others.
-    if len(digest) != 16 or b2a_base64(digest, newline=False).decode() != value:
+    digest = rare_forms.base64_bytes(value)
+    if digest is None or len(digest) != 16:
         raise errors.InvalidField(
             "contentMd5 is the body's MD5, 16 bytes, in base64: 24 characters.", field="contentMd5"
         )
@@ -431,11 +401,6 @@ def _table(fields: Mapping[str, object], name: str) -> list[tuple[str, str]]:
         if not isinstance(value, str):
             raise errors.InvalidField(f"{name} is an object of strings.", field=f"{name}.{_shown(key)}")
     return list(table.items())
-
-
-def _is_control(char: str) -> bool:
-    """C0, DEL and C1. Other characters without a glyph, such as the joiners in emoji, are fine in a key."""
-    return char < " " or "\x7f" <= char <= "\x9f"
 
 
 def _shown(name: str) -> str:
