@@ -6,10 +6,14 @@ what came, `settings` what the operator wants, `policy` decides, `signer` signs.
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 
-from upload_url import errors, events, policy, settings, signer
+# What is there before us is no garbage. To look through it, in the middle of a cold start, takes 1 of 4 ms.
+gc.freeze()
+
+from upload_url import errors, events, policy, settings, signer  # noqa: E402 - not before
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -28,14 +28,16 @@ OURS = {
 PAID_FOR = {"__future__", "_blake2", "_hashlib", "hashlib", "hmac", "warnings"}
 
 HANDLE = """
-import json, os, sys
+import gc, json, os, sys
 before = set(sys.modules)
+mine = [before]
 sys.path.insert(0, sys.argv[1])
 import index
 event = {"requestContext": {"http": {"method": "POST"}}, "body": json.dumps(
     {"key": "a b.png", "contentType": "image/png", "size": 5, "metadata": {"k": "v"}})}
 assert index.handler(json.dumps(event).encode(), None)["statusCode"] == 200
 print(json.dumps(sorted(set(sys.modules) - before)))
+print(json.dumps(any(one is mine for one in gc.get_objects())))
 """
 
 
@@ -77,7 +79,7 @@ def test_only_the_sdks_signer_imports_what_is_not_pythons_own(module):
 
 @pytest.fixture(scope="module")
 def printed():
-    """What a start up to its first URL prints: a log line and that of HANDLE."""
+    """What a start up to its first URL prints: a log line and those two of HANDLE."""
     environ = {
         "OSS_BUCKET": "my-bucket",
         "OSS_REGION": "cn-hangzhou",
@@ -97,3 +99,7 @@ def test_the_way_to_a_url_loads_what_is_paid_for_and_no_more(printed):
     assert {name for name in loaded if name.startswith("upload_url.")} == {
         f"upload_url.{name}" for name in ("events", "policy", "settings", "signer")
     }
+
+
+def test_what_was_there_before_is_not_searched_for_garbage(printed):
+    assert printed[2] is False
