@@ -24,7 +24,7 @@ def test_the_settings_table_has_the_settings_that_are_read():
 
 
 def test_the_settings_table_has_the_default_headers():
-    assert f"| `UPLOAD_HEADERS` | `{DEFAULT_HEADERS}` |" in README
+    assert f"| `UPLOAD_HEADERS` | `{', '.join(DEFAULT_HEADERS)}` |" in README
 
 
 def test_the_refusals_table_has_every_code_with_status_and_anchor():
