@@ -11,8 +11,8 @@ Source:
     https://help.aliyun.com/en/functioncompute/error-handling-1-1 (exceptions),
     https://help.aliyun.com/en/functioncompute/context-1 (context). Where they are silent: a body is base64
     unless its Content-Type is textual and its bytes are UTF-8, and also when empty without a Content-Type; an
-    exception is a 502; a result that is no answer is sent as it is, with 200; the header block counts as the
-    bytes of names and values.
+    exception is a 502; a result that is no answer is sent as it is, with 200; a status under 200 is a bad
+    response; the header block counts as the bytes of names and values.
 """
 
 from __future__ import annotations
@@ -308,8 +308,8 @@ def answer_of(result: Any) -> tuple[int, dict[str, str], bytes]:
         text = result if isinstance(result, str) else json.dumps(result)
         return 200, {"Content-Type": "application/json"}, text.encode()
     status, given, body = result["statusCode"], result.get("headers") or {}, result.get("body")
-    if type(status) is not int or not 100 <= status <= 599 or not isinstance(given, dict):
-        return _refusal(502, "BadResponse", "statusCode is not a status, or headers are not an object.")
+    if type(status) is not int or not 200 <= status <= 599 or not isinstance(given, dict):
+        return _refusal(502, "BadResponse", "statusCode is not a final status, or headers are no object.")
     headers: dict[str, str] = {}
     for raw_name, raw_value in given.items():
         name, value = canonical_name(raw_name), _latin1(str(raw_value))

@@ -35,6 +35,7 @@ _MAX_HEAD = 128 * 1024
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}) ([^\x00-\x20\x7f]+) HTTP/1\.([01])")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*)")
+_HOST = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
 
@@ -211,6 +212,10 @@ class _Connection(socketserver.StreamRequestHandler):
         if line is None:
             return None
         head = _Head(method, target, headers, keep_alive=minor == b"1")
+        hosts = head.all("host")
+        if len(hosts) != 1 and (hosts or minor == b"1") or not all(map(_HOST.fullmatch, hosts)):
+            # A slash in it would become a part of the path.
+            raise _BadRequest(400, "There is not one Host header that names a host.")
         connection = ",".join(head.all("connection")).lower()
         return head._replace(keep_alive=head.keep_alive and "close" not in connection)
 
@@ -219,7 +224,7 @@ class _Connection(socketserver.StreamRequestHandler):
         line = self.rfile.readline(_MAX_LINE + 1)
         if len(line) > _MAX_LINE:
             raise _BadRequest(431, "A line of the head is too long.")
-        return line.rstrip(b"\r\n") if line.endswith(b"\n") else None
+        return line[:-1].removesuffix(b"\r") if line.endswith(b"\n") else None
 
     def _body(self, head: _Head) -> _Body:
         lengths = head.all("content-length")
@@ -242,6 +247,9 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def _send(self, answer: Answer, *, keep: bool, bodiless: bool = False) -> None:
         status, headers, body = answer
+        if status in (204, 304):  # A client looks for the next answer behind the head (RFC 9112, 6.3).
+            bodiless = True
+            headers = {name: value for name, value in headers.items() if name.lower() != "content-length"}
         with contextlib.closing(body):
             try:
                 reason = HTTPStatus(status).phrase
@@ -327,7 +335,7 @@ class _Body:
         return data
 
     def _chunk_size(self) -> int:
-        digits = self._line().partition(b";")[0].strip()
+        digits = self._line().partition(b";")[0].strip(b" \t")
         if not _CHUNK_SIZE.fullmatch(digits):
             raise BrokenBody("A chunk does not begin with its size.")
         return int(digits, 16)
@@ -342,4 +350,4 @@ class _Body:
         line = self._source.readline(4097)
         if not line.endswith(b"\n"):
             raise BrokenBody("The body ended inside a chunk.")
-        return line.rstrip(b"\r\n")
+        return line[:-1].removesuffix(b"\r")

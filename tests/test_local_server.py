@@ -175,6 +175,8 @@ def test_a_body_is_framed_in_every_way_that_http_allows(oss: Oss, lines: list[st
         (["Transfer-Encoding: chunked"], b"x\r\nhello\r\n0\r\n\r\n", 400),
         (["Transfer-Encoding: chunked"], b"-5\r\nhello\r\n0\r\n\r\n", 400),
         (["Transfer-Encoding: chunked"], b"4\r\nhello\r\n0\r\n\r\n", 400),
+        (["Transfer-Encoding: chunked"], b"5\r\r\nhello\r\n0\r\n\r\n", 400),
+        (["Transfer-Encoding: chunked"], b"5\r\nhello\r\r\n0\r\n\r\n", 400),
         (["Transfer-Encoding: chunked"], b"5\r\nhello", 400),
         (["Transfer-Encoding: chunked"], b"5\r\nhello\r\n", 400),
         (["Transfer-Encoding: chunked"], b"9\r\nhello", 400),
@@ -213,30 +215,49 @@ def test_a_body_that_is_not_framed_is_refused_and_stores_nothing(
     assert len(files_of(oss)) == 2
 
 
+LINE, HEADER, HOSTS = "The request line is", "A header is not a name", "There is not one Host"
+TARGET, LONG_LINE, LONG_HEAD = (
+    "The request's target",
+    "A line of the head is too long",
+    "The headers are too long",
+)
+
+
 @pytest.mark.parametrize(
-    ("request_", "status"),
+    ("request_", "status", "message"),
     [
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n", 400),
-        (b"GET\r\n\r\n", 400),
-        (b"GET /\r\n\r\n", 400),
-        (b"GET / HTTP/2.0\r\n\r\n", 400),
-        (b"GET / HTTP/1.1 x\r\n\r\n", 400),
-        (b"GET  / HTTP/1.1\r\n\r\n", 400),
-        (b"G\x00T / HTTP/1.1\r\n\r\n", 400),
-        (b"GET /\x00 HTTP/1.1\r\n\r\n", 400),
-        (b"GET example HTTP/1.1\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nName : x\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\na: b\r\n folded\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\na: b\rc: d\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\na: \x00\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\n: x\r\n\r\n", 400),
-        (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n", 431),
-        (b"GET / HTTP/1.1\r\na: " + b"x" * 70_000 + b"\r\n\r\n", 431),
-        (b"GET / HTTP/1.1\r\n" + (b"a: " + b"x" * 1000 + b"\r\n") * 200 + b"\r\n", 431),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n", 400, LINE),
+        (b"GET\r\n\r\n", 400, LINE),
+        (b"GET /\r\n\r\n", 400, LINE),
+        (b"GET / HTTP/2.0\r\n\r\n", 400, LINE),
+        (b"GET / HTTP/1.1 x\r\n\r\n", 400, LINE),
+        (b"GET / HTTP/1.1\r\r\n\r\n", 400, LINE),
+        (b"GET  / HTTP/1.1\r\n\r\n", 400, LINE),
+        (b"G\x00T / HTTP/1.1\r\n\r\n", 400, LINE),
+        (b"GET /\x00 HTTP/1.1\r\n\r\n", 400, LINE),
+        (b"GET example HTTP/1.1\r\n\r\n", 400, TARGET),
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400, HEADER),
+        (b"GET / HTTP/1.1\r\nName : x\r\n\r\n", 400, HEADER),
+        (b"GET / HTTP/1.1\r\na: b\r\n folded\r\n\r\n", 400, HEADER),
+        (b"GET / HTTP/1.1\r\na: b\rc: d\r\n\r\n", 400, HEADER),
+        (b"GET / HTTP/1.1\r\na: b\r\r\n\r\n", 400, HEADER),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\r\n", 400, HEADER),
+        (b"GET / HTTP/1.1\r\na: \x00\r\n\r\n", 400, HEADER),
+        (b"GET / HTTP/1.1\r\n: x\r\n\r\n", 400, HEADER),
+        (b"GET / HTTP/1.1\r\na: b\r\n\r\n", 400, HOSTS),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400, HOSTS),
+        (b"GET / HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n", 400, HOSTS),
+        (b"GET /key HTTP/1.1\r\nHost: bucket.example/folder\r\n\r\n", 400, HOSTS),
+        (b"GET /key HTTP/1.1\r\nHost: bucket.example?a=\r\n\r\n", 400, HOSTS),
+        (b"GET / HTTP/1.1\r\nHost: \xe9\r\n\r\n", 400, HOSTS),
+        (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n", 431, LONG_LINE),
+        (b"GET / HTTP/1.1\r\na: " + b"x" * 70_000 + b"\r\n\r\n", 431, LONG_LINE),
+        (b"GET / HTTP/1.1\r\n" + (b"a: " + b"x" * 1000 + b"\r\n") * 200 + b"\r\n", 431, LONG_HEAD),
     ],
 )
-def test_what_is_not_http_is_refused_in_oss_form(oss: Oss, request_: bytes, status: int) -> None:
+def test_what_is_not_http_is_refused_in_oss_form(
+    oss: Oss, request_: bytes, status: int, message: str
+) -> None:
     with connected(oss.address) as connection:
         connection.sendall(request_)
         connection.shutdown(socket.SHUT_WR)
@@ -244,6 +265,19 @@ def test_what_is_not_http_is_refused_in_oss_form(oss: Oss, request_: bytes, stat
 
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
     assert b"<Code>BadRequest</Code>" in answer
+    assert f"<Message>{message}".encode() in answer
+
+
+@pytest.mark.parametrize("lines", ["", "Host: \r\n", "Host: [::1]:80\r\n", "Host: a_b.example:\r\n"])
+def test_a_host_may_be_empty_or_of_any_form_and_absent_in_http_1_0(lines: str) -> None:
+    def answer(method: str, url: str, headers: object, body: object) -> server.Answer:
+        return refuse(200, url)
+
+    with server.serve(answer, refuse=refuse) as address, connected(address) as connection:
+        connection.sendall(f"GET /key HTTP/1.0\r\n{lines}\r\n".encode())
+
+        host = lines.removeprefix("Host: ").strip()
+        assert until_closed(connection).endswith(f"http://{host}/key".encode())
 
 
 @pytest.mark.parametrize("start", [b"", b"\r\n", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n"])
@@ -312,6 +346,21 @@ def test_a_bug_in_the_answerer_is_a_500_and_the_next_request_is_answered(
     assert capsys.readouterr().err.count("RuntimeError: a bug") == 2
 
 
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_status_that_has_no_body_is_sent_without_one_and_without_its_length(status: int) -> None:
+    def answer(method: str, url: str, headers: object, body: object) -> server.Answer:
+        return refuse(status, "a body all the same")
+
+    with server.serve(answer, refuse=refuse) as address, connected(address) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.0\r\nHost: x\r\n\r\n")
+        first, second, rest = until_closed(connection).split(b"\r\n\r\n")
+
+    assert first.startswith(f"HTTP/1.1 {status} ".encode())
+    assert second.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"Content-Length" not in first
+    assert rest == b""
+
+
 def test_an_answer_that_cannot_be_written_is_reported_and_ends_only_its_connection(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -321,10 +370,10 @@ def test_an_answer_that_cannot_be_written_is_reported_and_ends_only_its_connecti
 
     with server.serve(odd, refuse=refuse) as address:
         with connected(address) as connection:
-            connection.sendall(b"GET /odd HTTP/1.1\r\n\r\n")
+            connection.sendall(b"GET /odd HTTP/1.1\r\nHost: x\r\n\r\n")
             assert until_closed(connection) == b""
         with connected(address) as connection:
-            connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert one_answer(connection) == (299, b"fine")
 
     assert "UnicodeEncodeError" in capsys.readouterr().err
