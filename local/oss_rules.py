@@ -179,7 +179,7 @@ def announced_length(headers: Mapping[str, str], max_bytes: int) -> int | None:
     length = headers.get("content-length")
     if length is None:
         raise Refused(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
-    if not (length.isascii() and length.isdigit()):
+    if not (length.isascii() and length.isdigit() and len(length) < 20):
         raise Refused(400, "InvalidArgument", "The Content-Length is not a number of bytes.")
     if int(length) > max_bytes:
         raise too_large(max_bytes)
@@ -295,8 +295,11 @@ def condition(digest: str, modified: float, headers: Mapping[str, str]) -> int:
 
 def _is_before(date: str | None, modified: float) -> bool | None:
     """Whether a date of HTTP is before that; None if it is none."""
-    parsed = parsedate_tz(date) if date else None
-    return None if parsed is None else mktime_tz(parsed) < int(modified)
+    try:
+        parsed = parsedate_tz(date or "")
+        return None if parsed is None else mktime_tz(parsed) < int(modified)
+    except (OverflowError, ValueError):  # a year that no calendar has
+        return None
 
 
 def range_of(asked: str, size: int) -> tuple[int, int] | None:

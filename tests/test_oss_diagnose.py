@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import quote, unquote
 
@@ -191,6 +192,15 @@ def test_the_cause_names_what_happened_to_the_path(
     assert cause in (reply.cause or "")
 
 
+def test_the_cause_names_what_happened_to_a_path_that_was_sent_without_percent_encoding(front: Front) -> None:
+    url = presign("照 b").replace(quote("照 b"), "照+b".encode().decode("latin-1"))
+
+    _, _, content = front.oss.respond("PUT", url, {"Content-Length": "5"}, b"hello")
+
+    with content:
+        assert b"A space in the key was sent as +" in content.read(10_000)
+
+
 @pytest.mark.parametrize(
     ("change", "cause"),
     [
@@ -328,6 +338,20 @@ def test_the_cause_is_left_out_where_the_message_says_all(front: Front) -> None:
 
     assert reply.code == "InvalidAccessKeyId"
     assert reply.cause is None
+
+
+@pytest.mark.parametrize(("headers", "parameters"), [(500, 0), (0, 10_000)], ids=["headers", "parameters"])
+def test_a_request_with_very_much_in_it_is_not_searched_for_minutes(
+    front: Front, headers: int, parameters: int
+) -> None:
+    url = presign() + "0" + "&a" * parameters
+    many = {f"x-oss-meta-{number}": "1" for number in range(headers)}
+    started = time.monotonic()
+
+    reply = front.send("PUT", url, b"hello", many)
+
+    assert reply.code == "SignatureDoesNotMatch"
+    assert time.monotonic() - started < 10
 
 
 def test_two_known_mistakes_at_once_are_not_explained_falsely(front: Front) -> None:
