@@ -153,9 +153,7 @@ def _credentials(environ: MutableMapping[str, str]) -> fc.Credentials:
 
 
 def _with_page(answer: server.Answerer) -> server.Answerer:
-    """The page's files under /page/, where there are any; the function gets all else."""
-    if not PAGE.is_dir():
-        return answer
+    """The page's files under /page/; the function gets all else."""
 
     def respond(
         method: str, url: str, headers: list[tuple[str, str]], body: server.Readable
@@ -253,7 +251,10 @@ def _send(method: str, url: str, headers: dict[str, str], body: bytes | IO[bytes
 
 
 def _oss_error(xml: bytes) -> str:
-    error = ElementTree.fromstring(xml)  # noqa: S314 (our own stand-in's, or Alibaba's)
+    try:
+        error = ElementTree.fromstring(xml)  # noqa: S314 (our own stand-in's, or Alibaba's)
+    except ElementTree.ParseError:  # a proxy on the way, or OSS_ENDPOINT is not OSS's
+        return "not an answer of OSS"
     sentence = f"{error.findtext('Code')}: {error.findtext('Message')}"
     cause = error.findtext("LikelyCause")
     return f"{sentence} ({cause})" if cause else sentence
@@ -274,7 +275,8 @@ class _Log:
         if self._silent:
             self._lines.append(line)
         else:
-            print(line, file=self._out, flush=True)
+            self._out.write(f"{line}\n")  # in one piece: print would let another thread's line in between
+            self._out.flush()
 
     def show(self) -> None:
         for line in self._lines:

@@ -43,7 +43,7 @@ def respond(folder: Path, method: str, path: str) -> server.Answer:
         if not file.is_relative_to(root):
             return _text(404, "no such file")
         content = file.read_bytes()
-    except (OSError, ValueError):  # ValueError: a NUL in the name
+    except (OSError, RuntimeError, ValueError):  # too long, a link to itself, a NUL in the name
         return _text(404, "no such file")
     headers = {
         "Content-Type": _TYPES.get(file.suffix.lower(), "application/octet-stream"),

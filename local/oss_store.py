@@ -50,6 +50,13 @@ class Store:
 
     An object comes into being, or is replaced, by one rename of its JSON file, so a reader finds the old
     one or the new one, and what was broken off leaves nothing.
+
+    Args:
+        root: the folder; None is a temporary one.
+
+    Raises:
+        OSError: the folder cannot be made or read.
+        ValueError: a JSON file in it is none of ours.
     """
 
     def __init__(self, root: Path | None) -> None:
@@ -142,8 +149,11 @@ def _save(stored: Stored, temporary: Path, path: Path) -> None:
 
 
 def _load(path: Path) -> Stored:
-    fields = json.loads(path.read_text())
-    return Stored(**{**fields, "path": path.parent.parent / fields["path"]})
+    try:
+        fields = json.loads(path.read_text())
+        return Stored(**{**fields, "path": path.parent.parent / fields["path"]})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not describe an object") from error
 
 
 # ---- CRC-64 ----

@@ -20,6 +20,7 @@ def folder(tmp_path: Path) -> Path:
     (folder / "a b.css").write_text("p{}")
     (tmp_path / "secret.txt").write_text("secret")
     (folder / "link.txt").symlink_to(tmp_path / "secret.txt")
+    (folder / "loop").symlink_to(folder / "loop")
     return folder
 
 
@@ -61,6 +62,7 @@ def test_files_are_served_with_their_types(folder: Path, path: str, body: bytes,
         "/etc/passwd",
         "%2Fetc%2Fpasswd",
         "link.txt",
+        "loop",
         "index.html%00.png",
         "x" * 5000,
         "\udcff",

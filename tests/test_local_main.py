@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -18,7 +19,9 @@ import pytest
 import requests
 
 from local import __main__ as command
+from local import server
 from local.oss import ACCESS_KEY_ID, CREDENTIALS, Oss, serve
+from local.oss_verify import Credential
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = ("OSS_", "UPLOAD_", "CORS_", "ALIBABA_CLOUD_", "FC_")
@@ -83,17 +86,25 @@ def test_without_a_folder_nothing_is_left_behind(file: Path, tmp_path: Path) -> 
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_settings_come_from_the_environment(file: Path) -> None:
-    done = local(file, UPLOAD_PREFIX="in/", OSS_BUCKET="my-bucket", OSS_REGION="cn-beijing")
+def test_settings_come_from_the_environment(file: Path, tmp_path: Path) -> None:
+    done = local(
+        "--data", tmp_path, file, UPLOAD_PREFIX="in/", OSS_BUCKET="my-bucket", OSS_REGION="cn-beijing"
+    )
 
     assert done.stdout.startswith("in/")
+    assert f"  {tmp_path / 'my-bucket'}/" in done.stdout
     assert done.returncode == 0
 
 
 def test_credentials_come_from_the_environment(file: Path) -> None:
-    done = local(file, ALIBABA_CLOUD_ACCESS_KEY_ID="LTAImine", ALIBABA_CLOUD_ACCESS_KEY_SECRET="mine")
+    mine = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAImine", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "mine"}
+    other = Oss(["local-bucket"], credentials={"LTAImine": Credential("mine")})
+    with contextlib.closing(other), serve(other):
+        at_the_stand_in = local(file, **mine)
+        at_one_that_knows_no_others = local(file, OSS_ENDPOINT=other.address, **mine)
 
-    assert done.returncode == 0, done.stderr
+    assert at_the_stand_in.returncode == 0, at_the_stand_in.stderr
+    assert at_one_that_knows_no_others.returncode == 0, at_one_that_knows_no_others.stderr
 
 
 def test_a_missing_file_is_named_and_the_others_are_uploaded(file: Path, tmp_path: Path) -> None:
@@ -148,6 +159,17 @@ def test_a_wrong_signature_is_told_with_the_likely_cause(file: Path) -> None:
     assert done.returncode == 1
 
 
+def test_an_answer_that_is_not_of_an_oss_is_told(file: Path) -> None:
+    def refuse(status: int, message: str) -> server.Answer:
+        return status, {"Content-Length": "6"}, io.BytesIO(b"<html>")
+
+    with server.serve(lambda *request: refuse(502, ""), refuse=refuse) as address:
+        done = local(file, OSS_ENDPOINT=address)
+
+    assert done.stderr.startswith(f"local: {file}: 502 not an answer of OSS\n")
+    assert (done.returncode, done.stdout) == (1, "")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--nonsense"], ["--oss-port", "x"], ["--function-port", "65536"], ["--oss-port", "-1"], ["--data"]],
@@ -185,14 +207,15 @@ def test_a_data_folder_that_is_a_file_is_told(file: Path) -> None:
     assert done.returncode == 1
 
 
-def test_a_data_folder_with_a_broken_index_is_told(file: Path, tmp_path: Path) -> None:
-    index = tmp_path / "data" / "local-bucket" / ".index"
-    index.mkdir(parents=True)
-    (index / "x.json").write_text("{")
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"path": 1}', '{"path": "x", "other": 1}'])
+def test_a_data_folder_with_a_broken_index_is_told(text: str, file: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "data" / "local-bucket" / ".index" / "x.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text(text)
 
     done = local("--data", tmp_path / "data", file)
 
-    assert done.stderr.startswith(f"local: {tmp_path / 'data'}: ")
+    assert done.stderr == f"local: {tmp_path / 'data'}: {broken} does not describe an object\n"
     assert done.returncode == 1
 
 
@@ -302,6 +325,19 @@ def test_the_log_is_on_standard_error_and_names_no_secret() -> None:
     assert "CAIS" not in told
 
 
+def test_a_line_of_the_log_is_written_in_one_piece_so_that_two_do_not_mix() -> None:
+    class Pieces(io.StringIO):
+        def write(self, text: str) -> int:
+            written.append(text)
+            return len(text)
+
+    written: list[str] = []
+
+    command._Log(Pieces(), silent=False)("PUT / 200")
+
+    assert written == ["PUT / 200\n"]
+
+
 @pytest.mark.parametrize(
     ("settings", "allowed"),
     [({}, "*"), ({"CORS_ORIGINS": "https://a.example"}, "https://origin-not-allowed.invalid")],
@@ -319,29 +355,18 @@ def test_any_origin_may_call_unless_the_settings_say_otherwise(
 # ---- the page ----
 
 
-def test_the_page_is_served_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "index.html").write_text("<p>page</p>")
-    monkeypatch.setattr(command, "PAGE", tmp_path)
-
+def test_the_page_is_served_under_its_path_and_the_function_under_all_others() -> None:
     def function(method: str, url: str, headers: object, body: object) -> str:
         return f"{method} {url}"
 
     respond = command._with_page(function)
 
     status, _, content = respond("GET", "http://x/page/?a=1", [], None)
-    assert (status, content.read(100)) == (200, b"<p>page</p>")
+    assert (status, content.read(100_000)) == (200, (command.PAGE / "index.html").read_bytes())
     status, headers, _ = respond("GET", "http://x/page", [], None)
     assert (status, headers["Location"]) == (308, "/page/")
-    assert respond("GET", "http://x/page/upload.js", [], None)[0] == 200
-    assert respond("GET", "http://x/page/../secret", [], None)[0] == 404
+    status, _, content = respond("GET", "http://x/page/upload.js", [], None)
+    assert (status, content.read(100_000)) == (200, (command.MODULE / "upload.js").read_bytes())
+    assert respond("GET", "http://x/page/../fc.py", [], None)[0] == 404
     for path in ("/", "/pages/", "/?/page/"):
         assert respond("GET", f"http://x{path}", [], None) == f"GET http://x{path}"
-
-
-def test_without_a_page_the_function_gets_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "PAGE", tmp_path / "absent")
-
-    def function(method: str, url: str, headers: object, body: object) -> str:
-        return url
-
-    assert command._with_page(function) is function
