@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import threading
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import requests
 
 from local.oss import Oss, mock_oss, serve
-from local.oss_verify import Credential
+from local.oss_verify import (
+    UNSIGNED,
+    Attempt,
+    Credential,
+    canonical_query,
+    canonical_uri,
+    parse_query,
+    signature_of,
+)
 from upload_url import signer
 
 #: 2025-11-22T10:00:00Z
@@ -174,3 +184,47 @@ def presign(key: str = "folder/photo.png", method: str = "PUT", **options: Any) 
     }
     headers = given.get("headers") or {}
     return signer.presign(credentials, key=key, method=method, additional_headers=headers, **given)
+
+
+def signed_by_stages(
+    path: str, query: str, change: Callable[[Attempt], Attempt] = lambda attempt: attempt
+) -> str:
+    """A URL that no signer of text makes: signed by the verifier's own stages.
+
+    Args:
+        path: behind the host, percent-encoded.
+        query: with all that V4 asks for; what it says of a signature is left out.
+        change: makes a mistake in what is signed.
+    """
+    query = "&".join(pair for pair in query.split("&") if not pair.startswith("x-oss-signature="))
+    attempt = Attempt(
+        method="PUT",
+        bucket=BUCKET,
+        path=path,
+        params=parse_query(query),
+        uri=canonical_uri(BUCKET, path),
+        query=canonical_query(parse_query(query)),
+        headers={},
+        additional=(),
+        payload=UNSIGNED,
+        date="20251122T100000Z",
+        region="cn-hangzhou",
+        product="oss",
+        secret=SECRET,
+        signature="",
+    )
+    return f"http://{HOST}{path}?{query}&x-oss-signature={signature_of(change(attempt))}"
+
+
+def files_of(oss: Oss) -> list[Path]:
+    """Everything on the disk: for each object a file and its description."""
+    return [path for path in oss._store._root.rglob("*") if path.is_file()]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Until it is true, or the test has failed."""
+    for _ in range(1000):
+        if condition():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("It did not happen.")

@@ -13,8 +13,8 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -22,7 +22,18 @@ import pytest
 
 from local import server
 from local.oss import Oss, serve
-from tests.oss_fronts import BUCKET, CREDENTIALS, HOST, NOW, Clock, presign
+from tests.oss_fronts import (
+    AKID,
+    BUCKET,
+    CREDENTIALS,
+    HOST,
+    NOW,
+    SECRET,
+    Clock,
+    files_of,
+    presign,
+    wait_for,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -58,18 +69,6 @@ def one_answer(connection: socket.socket) -> tuple[int, bytes]:
     response = http.client.HTTPResponse(connection)
     response.begin()
     return response.status, response.read()
-
-
-def files_of(oss: Oss) -> list[Path]:
-    return [path for path in oss._store._root.rglob("*") if path.is_file()]
-
-
-def wait_for_files(oss: Oss, count: int) -> None:
-    for _ in range(1000):
-        if len(files_of(oss)) == count:
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"There are {len(files_of(oss))} files.")
 
 
 # ---- framing ----
@@ -299,12 +298,13 @@ def test_a_client_that_goes_away_inside_a_body_damages_nothing(oss: Oss) -> None
 
     with connected(oss.address) as connection:
         connection.sendall(head(presign(), "Content-Length: 1000000") + bytes(500_000))
-        wait_for_files(oss, 3)
+        wait_for(lambda: len(files_of(oss)) == 3)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
-    wait_for_files(oss, 2)
-    assert oss.objects["folder/photo.png"].read() == b"before"
+    wait_for(lambda: bool(lines))
     assert lines == [f"PUT {HOST}/folder/photo.png broken off"]
+    assert oss.objects["folder/photo.png"].read() == b"before"
+    assert len(files_of(oss)) == 2
 
 
 def test_a_body_that_stops_is_a_request_timeout() -> None:
@@ -434,8 +434,8 @@ def test_twenty_clients_at_once_of_which_half_are_cut_lose_and_mix_nothing(oss: 
     for thread in threads:
         thread.join(30)
 
-    wait_for_files(oss, 40)
-    assert statuses == dict.fromkeys(sorted(set(bodies) - cut, key=list(statuses).index), 200)
+    wait_for(lambda: len(files_of(oss)) == 40)
+    assert statuses == dict.fromkeys(bodies.keys() - cut, 200)
     for key, body in bodies.items():
         expected = b"before " + key.encode() if key in cut else body
         assert hashlib.sha256(oss.objects[key].read()).digest() == hashlib.sha256(expected).digest()
@@ -444,17 +444,15 @@ def test_twenty_clients_at_once_of_which_half_are_cut_lose_and_mix_nothing(oss: 
 def test_twenty_uploads_to_one_key_leave_exactly_one_of_them_whole(oss: Oss) -> None:
     bodies = [bytes([number]) * 300_000 for number in range(20)]
 
-    def client(body: bytes) -> None:
+    def client(body: bytes) -> int:
         with connected(oss.address) as connection:
             connection.sendall(head(presign(), f"Content-Length: {len(body)}") + body)
-            assert one_answer(connection)[0] == 200
+            return one_answer(connection)[0]
 
-    threads = [threading.Thread(target=client, args=[body]) for body in bodies]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    with ThreadPoolExecutor(20) as pool:
+        statuses = list(pool.map(client, bodies))
 
+    assert statuses == [200] * 20
     assert oss.objects["folder/photo.png"].read() in bodies
     assert len(files_of(oss)) == 2
 
@@ -538,9 +536,9 @@ def test_memory_stays_flat_over_a_large_upload(tmp_path: Path) -> None:
     # 2 GB is where a signed 32-bit number ends; on a laptop a quarter shows the same of the memory.
     size = 2**31 + 1 if os.environ.get("CI") else 2**28
     program = (
-        "import sys; from local.oss import *; from local.oss_verify import Credential\n"
-        f"oss = Oss(['{BUCKET}'], credentials={{'LTAIexample': Credential('yourAccessKeySecret')}}, "
-        f"clock=lambda: {NOW}, data=Path(sys.argv[1]))\n"
+        "import pathlib, sys; from local.oss import Oss, serve; from local.oss_verify import Credential\n"
+        f"oss = Oss(['{BUCKET}'], credentials={{'{AKID}': Credential('{SECRET}')}}, "
+        f"clock=lambda: {NOW}, data=pathlib.Path(sys.argv[1]))\n"
         "with serve(oss): print(oss.address, flush=True); sys.stdin.read()\n"
     )
     with subprocess.Popen(
@@ -557,7 +555,7 @@ def test_memory_stays_flat_over_a_large_upload(tmp_path: Path) -> None:
         grown = peak_memory(process) - before
         process.communicate("")
 
-    kept = max(tmp_path.glob(f"{BUCKET}/*-large"), key=os.path.getsize)
+    (kept,) = tmp_path.glob(f"{BUCKET}/*-large")
     assert kept.stat().st_size == size
     kept.unlink()
     assert grown < 4 * 2**20

@@ -7,35 +7,28 @@ import calendar
 import contextlib
 import hashlib
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local.oss import CorsRule, Oss, Stored
-from local.oss_verify import (
-    UNSIGNED,
-    Attempt,
-    Credential,
-    canonical_query,
-    canonical_uri,
-    parse_query,
-    signature_of,
-)
+from local.oss_verify import Credential
 from tests.oss_fronts import (
     AKID,
     BUCKET,
     HOST,
     NOW,
-    SECRET,
     STS_AKID,
     Clock,
     Front,
+    files_of,
     front_of,
     presign,
+    signed_by_stages,
+    wait_for,
 )
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "oss-v4-vectors.json").read_text())
@@ -51,11 +44,6 @@ def front(request: pytest.FixtureRequest) -> Iterator[Front]:
 
 def stored(front: Front, key: str = "folder/photo.png") -> Stored:
     return front.oss.objects[key]
-
-
-def files_of(oss: Oss) -> list[Path]:
-    """Everything on the disk: for each object a file and its description."""
-    return [path for path in oss._store._root.rglob("*") if path.is_file()]
 
 
 # ---- PutObject ----
@@ -130,35 +118,10 @@ def test_put_stores_under_the_key_that_was_signed_and_get_finds_it(front: Front,
     ids=["1024 bytes", "342 characters of 3", "not UTF-8", "slash encoded", "slash", "backslash"],
 )
 def test_put_refuses_a_key_that_breaks_the_rules(front: Front, path: str, code: str, ec: str) -> None:
-    reply = front.put(resign(f"http://{HOST}/{path}"))
+    reply = front.put(signed_by_stages(f"/{path}", presign().partition("?")[2]))
 
     assert (reply.status, reply.code, reply.field("EC")) == (400, code, ec)
     assert front.oss.objects == {}
-
-
-def resign(url: str) -> str:
-    """A good URL for a path that no signer of text could make, signed by the verifier's own stages."""
-    path = "/" + url.partition("://")[2].partition("/")[2]
-    query = "&".join(
-        pair for pair in presign().partition("?")[2].split("&") if not pair.startswith("x-oss-signature=")
-    )
-    attempt = Attempt(
-        method="PUT",
-        bucket=BUCKET,
-        path=path,
-        params=parse_query(query),
-        uri=canonical_uri(BUCKET, path),
-        query=canonical_query(parse_query(query)),
-        headers={},
-        additional=(),
-        payload=UNSIGNED,
-        date="20251122T100000Z",
-        region="cn-hangzhou",
-        product="oss",
-        secret=SECRET,
-        signature="",
-    )
-    return f"{url}?{query}&x-oss-signature={signature_of(attempt)}"
 
 
 def test_a_url_may_be_used_again_and_the_last_upload_stays(front: Front) -> None:
@@ -322,15 +285,6 @@ def test_forbid_overwrite_holds_against_an_upload_that_ended_while_the_body_came
     assert (reply.status, reply.code) == (409, "FileAlreadyExists")
     assert stored(front).read() == b"quick"
     assert len(files_of(front.oss)) == 2
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Until it is true, or the test has failed."""
-    for _ in range(500):
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("It did not happen.")
 
 
 # ---- the body ----

@@ -10,8 +10,19 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-from local.oss_verify import UNSIGNED, Attempt, canonical_query, canonical_uri, parse_query, signature_of
-from tests.oss_fronts import AKID, BUCKET, HOST, NOW, SECRET, STS_AKID, Front, front_of, presign
+from local.oss_verify import Attempt
+from tests.oss_fronts import (
+    AKID,
+    BUCKET,
+    HOST,
+    NOW,
+    SECRET,
+    STS_AKID,
+    Front,
+    front_of,
+    presign,
+    signed_by_stages,
+)
 
 JPEG = {"Content-Type": "image/jpeg"}
 KEY = "folder/a b.png"
@@ -31,27 +42,8 @@ def wrong_signer(change: Callable[[Attempt], Attempt], key: str = KEY, **query: 
         key: in plain text.
         query: further parameters.
     """
-    good = presign(key, query=query)
-    path, _, whole = good.partition(HOST)[2].partition("?")
-    pairs = [pair for pair in whole.split("&") if not pair.startswith("x-oss-signature=")]
-    raw = "&".join(reversed(pairs))
-    attempt = Attempt(
-        method="PUT",
-        bucket=BUCKET,
-        path=path,
-        params=parse_query(raw),
-        uri=canonical_uri(BUCKET, path),
-        query=canonical_query(parse_query(raw)),
-        headers={},
-        additional=(),
-        payload=UNSIGNED,
-        date="20251122T100000Z",
-        region="cn-hangzhou",
-        product="oss",
-        secret=SECRET,
-        signature="",
-    )
-    return f"http://{HOST}{path}?{raw}&x-oss-signature={signature_of(change(attempt))}"
+    path, _, whole = presign(key, query=query).partition(HOST)[2].partition("?")
+    return signed_by_stages(path, "&".join(reversed(whole.split("&"))), change)
 
 
 def uri(text: str) -> Callable[[Attempt], Attempt]:
