@@ -34,6 +34,7 @@ import index
 from local import oss
 from local.oss_verify import Credential, Refused, verify
 from tests import hostile, official_sdks
+from tests.surroundings import bare_environment
 from tests.test_errors import EXPECTED as CODES
 from upload_url import errors, signer
 from upload_url.settings import NAMES
@@ -372,11 +373,9 @@ changes = st.one_of(
 def environment(variables):
     """The process's environment with these settings and no others; and what is printed in it."""
     before = dict(os.environ)
-    ours = ("OSS_", "UPLOAD_", "CORS_", "ALIBABA_CLOUD_", "FC_")
     try:
-        for name in before:
-            if name.startswith(ours):
-                del os.environ[name]
+        for name in before.keys() - bare_environment().keys():
+            del os.environ[name]
         os.environ.update(variables)
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             yield printed

@@ -21,6 +21,7 @@ import pytest
 import index
 from local import fc, oss
 from local.oss_verify import Credential
+from tests.surroundings import bare_environment
 
 ROOT = Path(__file__).parents[1]
 WORKERS = 32
@@ -43,9 +44,8 @@ def files_in(folder):
 
 @pytest.fixture
 def cloud(monkeypatch, tmp_path):
-    for name in list(os.environ):
-        if name.startswith(("OSS_", "UPLOAD_", "CORS_", "ALIBABA_CLOUD_", "FC_")):
-            monkeypatch.delenv(name)
+    for name in os.environ.keys() - bare_environment().keys():
+        monkeypatch.delenv(name)
     known = {
         "STS.first": Credential("secret-1", "token/1+="),
         "STS.second": Credential("secret-2", "token/2+="),
@@ -306,15 +306,10 @@ def on_a_disk_with(size, data):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
-    bare = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("OSS_", "UPLOAD_", "CORS_", "ALIBABA_CLOUD_", "FC_"))
-    }
     with subprocess.Popen(
         [sys.executable, "-B", "-m", "local", "--data", str(data)],
         cwd=ROOT,
-        env=bare,
+        env=bare_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import re
 import signal
 import socket
@@ -22,22 +21,16 @@ from local import __main__ as command
 from local import server
 from local.oss import ACCESS_KEY_ID, CREDENTIALS, Oss, serve
 from local.oss_verify import Credential
+from tests.surroundings import bare_environment
 
 ROOT = Path(__file__).parents[1]
-SETTINGS = ("OSS_", "UPLOAD_", "CORS_", "ALIBABA_CLOUD_", "FC_")
-
-
-def environment(**settings: str) -> dict[str, str]:
-    """This one without any settings of the function, and with these."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
-    return {**kept, **settings}
 
 
 def local(*arguments: object, cwd: Path = ROOT, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "local", *map(str, arguments)],
         cwd=cwd,
-        env=environment(PYTHONPATH=str(ROOT), **settings),
+        env={**bare_environment(), "PYTHONPATH": str(ROOT), **settings},
         capture_output=True,
         text=True,
         timeout=60,
@@ -222,7 +215,7 @@ def test_a_data_folder_with_a_broken_index_is_told(text: str, file: Path, tmp_pa
 def test_ctrl_c_while_uploading_is_exit_130_without_a_trace(file: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         command = [sys.executable, "-m", "local", str(file)]
-        settings = environment(OSS_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        settings = {**bare_environment(), "OSS_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         with subprocess.Popen(
             command, cwd=ROOT, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:
@@ -243,7 +236,7 @@ def serving(*arguments: object, **settings: str) -> Iterator[tuple[subprocess.Po
     with subprocess.Popen(
         [sys.executable, "-m", "local", *map(str, arguments)],
         cwd=ROOT,
-        env=environment(**settings),
+        env={**bare_environment(), **settings},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
