@@ -349,6 +349,7 @@ class Oss:
         raise Refused(
             403,
             "AccessForbidden",
+            # Misspelt as OSS has it.
             "CORSResponse: This CORS request is not allowed. This is usually because the evalution of "
             "Origin, request method / Access-Control-Request-Method or Access-Control-Requet-Headers are "
             "not whitelisted by the resource's CORS spec.",
@@ -408,6 +409,7 @@ def mock_oss(buckets: Iterable[str] | Mapping[str, str] = (BUCKET,), **options: 
     oss = Oss(buckets, **options)
     oss.address = f"https://oss-{next(iter(oss.buckets.values()), oss.region)}.aliyuncs.com"
     domains = "|".join([r"([^/?#]+\.)?oss[^./?#]*\.aliyuncs\.com", *map(re.escape, oss.cnames)])
+    pattern = re.compile(rf"https?://({domains})(:[0-9]+)?([/?#]|$)", re.IGNORECASE)
 
     def answer(request: Any) -> tuple[int, dict[str, str], bytes]:
         headers = [(_wire(name), _wire(value)) for name, value in request.headers.items()]
@@ -420,7 +422,6 @@ def mock_oss(buckets: Iterable[str] | Mapping[str, str] = (BUCKET,), **options: 
     try:
         with responses.RequestsMock(assert_all_requests_are_fired=False) as intercepted:
             for method in ("GET", "PUT", "POST", "HEAD", "DELETE", "OPTIONS", "PATCH"):
-                pattern = re.compile(rf"https?://({domains})(:[0-9]+)?([/?#]|$)", re.IGNORECASE)
                 intercepted.add_callback(method, pattern, answer, content_type=None)
             intercepted.add_passthru(re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\])[:/]"))
             yield oss

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LOCK = (ROOT / "requirements-dev.lock").read_text()
 LOCKED = set(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", LOCK, re.MULTILINE))
 
-#: Answers four requests of every kind, then says what has been imported from outside the standard library.
+#: Answers requests of every kind, then says what has been imported from outside the standard library.
 ANSWER = """
 import json, os, sys
 sys.path.insert(0, "src")

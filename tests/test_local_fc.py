@@ -226,7 +226,7 @@ def test_path_and_query_of_4_kb_are_the_limit(size: int, status: int) -> None:
 def test_a_method_that_the_trigger_does_not_list_is_a_403() -> None:
     answer = call(answering({"statusCode": 204}), "PUT", "/", methods=["GET", "POST"])
 
-    assert answer.status == 403
+    assert (answer.status, answer.json()["ErrorCode"]) == (403, "AccessDenied")
 
 
 def test_a_body_shorter_than_its_length_does_not_reach_the_function() -> None:

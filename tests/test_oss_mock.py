@@ -1,4 +1,4 @@
-"""What other projects' tests hold in their hands: `mock_oss`, the fixtures, and the objects on the disk."""
+"""What other projects' tests hold in their hands: `mock_oss`, the fixtures, objects on the disk, CRC-64."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import requests
 
-from local import oss_store as module
+from local import oss_store
 from local.oss import ACCESS_KEY_ID, CREDENTIALS, Oss, mock_oss
 from local.oss_store import crc64_ecma
 from tests.oss_fronts import BUCKET, HOST, NOW, Clock, presign
@@ -146,6 +146,15 @@ def test_importing_the_stand_in_imports_nothing_that_must_be_installed() -> None
     assert done.stdout.split() == ["__main__", "local"]
 
 
+def test_the_readmes_example_runs() -> None:
+    (example,) = re.findall("```python\n(.*?)```", (ROOT / "local" / "README.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+
+    exec(example, names)
+
+    names["test_upload"]()
+
+
 FIXTURES = """
 pytest_plugins = ["local.pytest_oss"]
 
@@ -160,22 +169,12 @@ def test_one(oss):
     assert oss.objects["key"].read() == b"hello"
 
 def test_two(oss_server):
-    import urllib.request, urllib.error
-    try:
+    import pytest, urllib.request, urllib.error
+    with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(oss_server.address + "/local-bucket/key")
-    except urllib.error.HTTPError as error:
-        with error:
-            assert b"AccessDenied" in error.read()
+    with refused.value as error:
+        assert b"AccessDenied" in error.read()
 """
-
-
-def test_the_readmes_example_runs() -> None:
-    (example,) = re.findall("```python\n(.*?)```", (ROOT / "local" / "README.md").read_text(), re.DOTALL)
-    names: dict[str, Any] = {}
-
-    exec(example, names)
-
-    names["test_upload"]()
 
 
 def test_the_fixtures_work_in_a_project_of_somebody_else(tmp_path: Path) -> None:
@@ -264,9 +263,9 @@ def test_a_temporary_folder_goes_when_the_stand_in_does() -> None:
 def test_crc64_is_that_of_oss_whichever_code_computes_it() -> None:
     # The check value of CRC-64/XZ in https://reveng.sourceforge.io/crc-catalogue/
     assert crc64_ecma(b"123456789", 0) == 0x995DC9BBDF1939FA
-    assert module._crc64_in_python(b"123456789", 0) == 0x995DC9BBDF1939FA
+    assert oss_store._crc64_in_python(b"123456789", 0) == 0x995DC9BBDF1939FA
     assert crc64_ecma(b"6789", crc64_ecma(b"12345", 0)) == 0x995DC9BBDF1939FA
-    assert module._crc64_in_python(b"6789", module._crc64_in_python(b"12345", 0)) == 0x995DC9BBDF1939FA
+    assert oss_store._crc64_in_python(b"6789", oss_store._crc64_in_python(b"12345", 0)) == 0x995DC9BBDF1939FA
 
 
 def test_crc64_falls_back_to_python_where_there_is_no_lzma() -> None:

@@ -1,3 +1,5 @@
+"""deploy/package.py: what it lays out, and that Function Compute has nothing to compile in it."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -15,8 +17,8 @@ from tests.test_events import http_event
 
 ROOT = Path(__file__).parent.parent
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
-#: what Serverless Devs gives to every file in the package
-ZIP_TIME = (2023, 11, 1, 0, 0, 0)
+#: What Serverless Devs gives to every file in the package: 2023-11-01T00:00:00Z
+ZIP_TIME = 1698796800
 
 script = importlib.util.spec_from_file_location("package", ROOT / "deploy" / "package.py")
 assert script
@@ -53,9 +55,8 @@ def deployed(folder, tmp_path):
     shutil.make_archive(str(tmp_path / "code"), "zip", folder)
     with zipfile.ZipFile(tmp_path / "code.zip") as archive:
         archive.extractall(tmp_path / "code")
-    moment = 1698796800
     for path in [*(tmp_path / "code").rglob("*"), tmp_path / "code"]:
-        os.utime(path, (moment, moment))
+        os.utime(path, (ZIP_TIME, ZIP_TIME))
     return tmp_path / "code"
 
 

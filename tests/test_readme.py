@@ -1,3 +1,5 @@
+"""README against the code: its tables, its links, and its session, which runs."""
+
 from __future__ import annotations
 
 import re
