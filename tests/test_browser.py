@@ -709,6 +709,41 @@ def test_what_is_not_the_function_is_named_at_once(page: Page) -> None:
     assert "did not answer as the upload function does" in error["message"]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"url": "https://b.example/k"},
+        {"url": "https://b.example/k", "headers": None},
+        {"headers": {}},
+        [],
+        None,
+    ],
+    ids=["no headers", "null for headers", "no url", "list", "null"],
+)
+def test_an_answer_that_is_no_upload_is_an_error_of_ours(page: Page, answer: object) -> None:
+    page.route("**/half", lambda route: route.fulfill(json=answer))
+
+    error = call(page, "() => upload('half', new Blob(['x']))")
+
+    assert (error["name"], error["status"], error["code"]) == ("UploadError", 200, "UnknownAnswer")
+
+
+def test_the_progress_of_nothing_is_not_told(page: Page, cloud: Cloud, tmp_path: Path) -> None:
+    # A browser may say so much of an empty file; Chromium does not.
+    page.evaluate("""() => {
+      const { send } = XMLHttpRequest.prototype;
+      XMLHttpRequest.prototype.send = function (body) {
+        send.call(this, body);
+        this.upload.dispatchEvent(new ProgressEvent("progress", { loaded: 0, total: body.size }));
+      };
+    }""")
+
+    choose(page, make(tmp_path, "empty.txt", b""))
+
+    expect(row(page, "empty.txt")).to_contain_text("Stored")
+    assert cloud.bucket.sizes == [0]
+
+
 def test_the_sample_of_the_readme_runs(page: Page, cloud: Cloud, host: Host) -> None:
     sample = re.search(r"^```js\n(import \{ upload.*?)^```", README, re.MULTILINE | re.DOTALL)
     assert sample

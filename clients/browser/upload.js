@@ -97,7 +97,7 @@ export async function ask(endpoint, file, { fields = {}, authorization, signal }
   signal?.throwIfAborted();
 
   // FC answers for a function that could not start with status 200: the status alone proves nothing.
-  if (response.ok && typeof answer?.url === "string") return answer;
+  if (response.ok && typeof answer?.url === "string" && answer.headers instanceof Object) return answer;
   const message = answer?.detail ?? answer?.title ?? answer?.errorMessage;
   throw new UploadError(message ?? `${address} did not answer as the upload function does.`, {
     code: answer?.code ?? answer?.errorType ?? "UnknownAnswer",
@@ -169,7 +169,8 @@ function transfer(answer, file, { onProgress, signal, stallTimeout }) {
     xhr.upload.onprogress = (event) => {
       alive();
       sent = event.loaded;
-      onProgress?.(sent, file.size);
+      // Of an empty file a browser may tell 0 of 0, which no progress bar can show.
+      if (sent > 0) onProgress?.(sent, file.size);
     };
     xhr.onloadend = () => {
       clearTimeout(timer);
