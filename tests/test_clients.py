@@ -127,6 +127,18 @@ def run(client, *arguments, endpoint="", **environment):
     )
 
 
+def run_in_a_terminal(client, file, endpoint):
+    """The same where standard error is one."""
+    leader, follower = pty.openpty()
+    environment = ENVIRONMENT | {"UPLOAD_ENDPOINT": endpoint}
+    command = [CLIENTS / client / "run", file]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=follower, timeout=60)
+    told = os.read(leader, 100_000)
+    os.close(leader)
+    os.close(follower)
+    return SimpleNamespace(code=done.returncode, out=done.stdout.decode(), err=told.decode())
+
+
 def peak(client, file, endpoint):
     """Bytes of memory that the client held at most."""
     command = [str(CLIENTS / client / "run"), str(file), "a/b"]
@@ -302,19 +314,12 @@ def test_the_progress_is_told_to_a_terminal(client, cloud, tmp_path):
     there = cloud()
     file = tmp_path / "a.txt"
     file.write_bytes(bytes(2**20))
-    leader, follower = pty.openpty()
-    environment = ENVIRONMENT | {"UPLOAD_ENDPOINT": there.function}
 
-    done = subprocess.run(
-        [CLIENTS / client / "run", file], env=environment, stdout=subprocess.PIPE, stderr=follower, timeout=60
-    )
+    done = run_in_a_terminal(client, file, endpoint=there.function)
 
-    told = os.read(leader, 100_000).decode()
-    os.close(leader)
-    os.close(follower)
-    assert done.returncode == 0
-    assert list(there.oss.objects) == [done.stdout.decode().strip()]
-    assert re.search(r"\b100(\.0)? ?%", told)
+    assert done.code == 0
+    assert list(there.oss.objects) == [done.out.strip()]
+    assert re.search(r"\b100(\.0)? ?%", done.err)
 
 
 # -- refused
@@ -635,6 +640,109 @@ def test_a_signed_url_is_not_told_where_the_storage_does_not_answer(client, serv
     assert "s3cret" not in done.err
 
 
+def test_a_terminal_too_is_told_that_the_storage_does_not_answer(client, serving, tmp_path):
+    port = free_port()
+    function = serving(answering(url=f"http://127.0.0.1:{port}/b/k?x-oss-signature=s3cret"))
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"x")
+
+    done = run_in_a_terminal(client, file, endpoint=function)
+
+    assert (done.code, done.out) == (1, "")
+    assert f"upload: no answer from 127.0.0.1:{port}" in done.err
+    assert "s3cret" not in done.err
+
+
+NO_ADDRESSES = ["http://127.0.0.1:99999/?s3cret", "http://127.0.0.1:a/?s3cret", "http://[::1/?s3cret"]
+
+
+@pytest.mark.parametrize("address", NO_ADDRESSES)
+def test_an_endpoint_that_is_no_address_is_told_in_one_line(client, tmp_path, address):
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"x")
+
+    done = run(client, file, endpoint=address)
+
+    assert (done.code, done.out) == (1, "")
+    assert re.fullmatch(r"upload: [^\n]+\n", done.err)
+    assert "s3cret" not in done.err
+
+
+@pytest.mark.parametrize("url", NO_ADDRESSES)
+def test_a_url_that_is_no_address_is_told_in_one_line(client, serving, tmp_path, url):
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"x")
+
+    done = run(client, file, endpoint=serving(answering(url=url)))
+
+    assert (done.code, done.out) == (1, "")
+    assert re.fullmatch(r"upload: [^\n]+\n", done.err)
+    assert "s3cret" not in done.err
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"headers": {"Content-Type": "a/b", "x-oss-meta-a": "上"}}, {"method": "PU T"}, {"method": "PÜT"}],
+    ids=["header", "blank in method", "letter in method"],
+)
+def test_what_http_has_no_form_for_is_sent_or_told_in_one_line(client, serving, tmp_path, changes):
+    """Some libraries send it, some refuse it, and none may end in a traceback."""
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"x")
+
+    done = run(client, file, endpoint=serving(answering(**changes)))
+
+    assert (done.code, done.out) == (1, "")  # nobody listens there
+    assert re.fullmatch(r"upload: [^\n]+\n", done.err)
+    assert "s3cret" not in done.err
+
+
+# The curl command cannot be told to give up; it waits until the storage does.
+@pytest.mark.parametrize("client", [name for name in TOOLS if name != "curl"], indirect=True)
+def test_a_file_that_becomes_shorter_is_told_at_once(client, serving, tmp_path):
+    file = tmp_path / "a.bin"
+    file.write_bytes(bytes(32 * 2**20))
+    heard = []
+
+    def storage(method, url, headers, body):
+        heard.append(len(body.read(65536)))
+        os.truncate(file, 1000)
+        heard.extend(map(len, iter(lambda: body.read(65536), b"")))
+        return reply(400, b"")
+
+    done = run(client, file, endpoint=serving(answering(url=serving(storage) + "/k")))
+
+    assert (done.code, done.out) == (1, "")
+    assert re.fullmatch(r"upload: [^\n]+\n", done.err)
+    assert sum(heard) < 32 * 2**20
+
+
+def test_no_more_of_a_growing_file_is_sent_than_was_promised(client, tmp_path):
+    file = tmp_path / "a.bin"
+    file.write_bytes(bytes(32 * 2**20))
+    refused = []
+
+    def refuse(status, message):
+        refused.append(message)
+        return reply(status, b"")
+
+    def storage(method, url, headers, body):
+        body.read(65536)
+        with file.open("ab") as grown:
+            grown.write(b"x" * 100_000)
+        list(iter(lambda: body.read(65536), b""))
+        return reply(400, b"")
+
+    with (
+        server.serve(storage, refuse=refuse) as there,
+        server.serve(answering(url=there + "/k"), refuse=refuse) as function,
+    ):
+        done = run(client, file, endpoint=function)
+
+    assert (done.code, done.out) == (1, "")
+    assert refused == []  # the rest would be the beginning of another request
+
+
 def test_a_connection_that_ends_without_an_answer_is_told(client, tmp_path):
     file = tmp_path / "a.txt"
     file.write_bytes(b"x")
@@ -672,6 +780,8 @@ def test_a_connection_that_ends_without_an_answer_is_told(client, tmp_path):
         b'{"method":"PUT","url":"http://127.0.0.1:9/\\n","key":"k","headers":{"Content-Type":"a/b"}}',
         b'{"method":"PUT","url":"http://127.0.0.1:9/","key":"k","headers":{"a":"b\\r\\nc: d"}}',
         b'{"method":"PUT","url":"http://127.0.0.1:9/","key":"k","headers":{"a\\r\\nb: c":"d"}}',
+        b'{"method":"PUT","url":"http://127.0.0.1:9/","key":"k\\u009bl","headers":{"Content-Type":"a/b"}}',
+        b'{"a":"\\uzzz\x00"}',
         b'{"a":' + b"[" * 30_000,
         b'{"a":"' + b"\\" * 30_000,
     ],
@@ -689,6 +799,8 @@ def test_a_connection_that_ends_without_an_answer_is_told(client, tmp_path):
         "line in url",
         "line in value",
         "line in name",
+        "escape in key",
+        "no code",
         "deep",
         "backslashes",
     ],
@@ -702,7 +814,7 @@ def test_an_answer_that_is_no_upload_is_not_followed(client, serving, tmp_path, 
 
     assert (done.code, done.out) == (1, "")
     assert re.fullmatch(
-        r"upload: 127\.0\.0\.1:\d+ answered something else than an upload: [^\x00-\x1f]+\n", done.err
+        r"upload: 127\.0\.0\.1:\d+ answered something else than an upload: [^\x00-\x1f\x7f-\x9f]+\n", done.err
     )
 
 
@@ -728,6 +840,28 @@ def test_a_proxys_page_is_told_in_one_line(client, serving, tmp_path):
     assert done.err.startswith("upload: 502: <html> <h1>502 Bad [31m Gateway</h1> nginx")
     assert len(done.err) < 300
     assert done.err.count("\n") == 1
+
+
+def test_no_refusal_moves_the_cursor(client, serving, tmp_path):
+    """A terminal also takes U+009B for the beginning of a command."""
+    body = b'{"code":"A","detail":"a\\u009b1\\u001b[2J\xc2\x9b2\\u007f\\r\\n3\\u0085"}'
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"x")
+
+    done = run(client, file, endpoint=serving(lambda *request: reply(500, body)))
+
+    assert (done.code, done.out, done.err) == (1, "", "upload: 500 A: a 1 [2J 2 3\n")
+
+
+def test_a_refusal_whose_words_are_no_texts_is_told_by_its_number(client, serving, tmp_path):
+    function = serving(lambda *request: reply(500, b'{"code":5,"detail":[1]}'))
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"x")
+
+    done = run(client, file, endpoint=function)
+
+    assert (done.code, done.out) == (1, "")
+    assert re.fullmatch(r"upload: 500 ?:[^\n]*\n", done.err)
 
 
 def test_a_refusal_without_words_is_told_by_its_number(client, serving, tmp_path):

@@ -56,7 +56,7 @@ std::string upload(const std::string& endpoint, const std::string& file, const s
 Answer ask(const std::string& endpoint, const std::string& file, const std::string& type,
            const std::string& authorization = "");
 void put(const std::string& method, const std::string& url, const Headers&, const std::string& file, const Progress& = {});
-std::string one_line(std::string text);
+std::string one_line(const std::string& text);
 void show(long long sent, long long size);
 
 }  // namespace upload
@@ -150,7 +150,8 @@ struct Body {
 size_t read_body(char* chunk, size_t size, size_t count, void* pointer) {
     Body& body = *static_cast<Body*>(pointer);
     const size_t bytes = std::fread(chunk, size, count, body.file);
-    if (bytes == 0 && std::ferror(body.file)) return CURL_READFUNC_ABORT;
+    // libcurl would wait for an answer that the other side owes only to the whole body.
+    if (bytes == 0 && body.sent < body.size) return CURL_READFUNC_ABORT;
     body.sent += static_cast<long long>(bytes);
     if (body.progress && bytes > 0) body.progress(body.sent, body.size);
     return bytes;
@@ -356,7 +357,7 @@ private:
     }
 
     unsigned long unit() {  // the XXXX of a \uXXXX
-        if (text.at(at + 4) && text.find_first_not_of("0123456789abcdefABCDEF", at + 1) < at + 5)
+        if (text.find_first_not_of("0123456789abcdefABCDEF", at + 1) < at + 5 || text.size() < at + 5)
             throw std::out_of_range("no hex digits");
         const unsigned long code = std::stoul(text.substr(at + 1, 4), nullptr, 16);
         at += 5;
@@ -396,8 +397,16 @@ std::string quoted(const std::string& text) {
     return result + "\"";
 }
 
+// How many bytes the control character takes that stands there; 0: none does. Those above 127 take two in UTF-8.
+size_t control(const std::string& text, size_t at) {
+    const unsigned char sign = text[at], next = at + 1 < text.size() ? text[at + 1] : 0;
+    return sign < ' ' || sign == 127 ? 1 : sign == 0xC2 && next >= 0x80 && next < 0xA0 ? 2 : 0;
+}
+
 bool plain(const std::string& text) {
-    return !text.empty() && std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 127; });
+    for (size_t at = 0; at < text.size(); at++)
+        if (control(text, at)) return false;
+    return !text.empty();
 }
 
 std::string text_of(const std::string& text) {
@@ -406,11 +415,12 @@ std::string text_of(const std::string& text) {
 }
 
 // Whoever answered does not get to move the cursor: control characters become blanks.
-std::string one_line(std::string text) {
+std::string one_line(const std::string& text) {
     std::string line;
-    for (const unsigned char c : text) {
-        if (c > ' ' && c != 127)
-            line += static_cast<char>(c);
+    for (size_t at = 0, length; at < text.size(); at += std::max<size_t>(length, 1)) {
+        length = control(text, at);
+        if (!length && text[at] != ' ')
+            line += text[at];
         else if (!line.empty() && line.back() != ' ')
             line += ' ';
     }

@@ -183,7 +183,9 @@ public static class Uploader
                 do
                 {
                     sending(sent);
-                    var count = await source.ReadAsync(chunk, 0, chunk.Length).ConfigureAwait(false);
+                    var wanted = (int)Math.Min(chunk.Length, size - sent); // the file may have grown
+                    var count = await source.ReadAsync(chunk, 0, wanted).ConfigureAwait(false);
+                    if (count < 1 && sent < size) throw new IOException("the file has become shorter");
                     await stream.WriteAsync(chunk, 0, count).ConfigureAwait(false);
                     sent += count;
                 } while (sent < size);
@@ -354,7 +356,7 @@ public static class Uploader
             using (var stream = new MemoryStream(Encoding.UTF8.GetBytes(text)))
                 return (T)new DataContractJsonSerializer(typeof(T), settings).ReadObject(stream);
         }
-        catch (SerializationException)
+        catch (Exception) // a SerializationException, but for Mono, which lets through what caused it
         {
             return null;
         }

@@ -119,7 +119,8 @@ send() {
 read_reply() {
     LC_ALL=C awk -v want="$1" -v host="$2" '
         function refuse(reason, status) {
-            gsub(/[[:cntrl:] ]+/, " ", reason) # whoever answered does not get to move the cursor
+            gsub(/\302[\200-\237]/, " ", reason) # whoever answered does not get to move the cursor
+            gsub(/[[:cntrl:] ]+/, " ", reason)
             sub(/ $/, "", reason)
             print substr(reason, 1, 1000)
             exit status
@@ -211,7 +212,7 @@ read_reply() {
         NR == 1 { status = $0; next }
         { text = text $0 "\n" }
         END {
-            if (status == "") exit 1
+            if (status == "") refuse("no answer from " host, 1) # in a terminal, where curl itself has told why
             all = text
             start = text ~ /[^ \t\r\n]/ ? substr(text, 1, 200) : "an empty answer"
             if (!(status > 0)) {
@@ -223,7 +224,7 @@ read_reply() {
             if (status == 200) {
                 lines = "method=" value["method"] "\nurl=" value["url"] "\nkey=" value["key"]
                 for (name in value) {
-                    if (value[name] ~ /[[:cntrl:]]/ || name ~ /[[:cntrl:]]/) understood = 0
+                    if ((name value[name]) ~ /[[:cntrl:]]|\302[\200-\237]/) understood = 0
                     if (name ~ /^headers\./ && value[name] == "") understood = 0
                     if (name ~ /^headers\./) lines = lines "\nheader=" substr(name, 9) ": " value[name]
                 }

@@ -255,6 +255,8 @@ public final class Upload {
                 byte[] start = answer.readNBytes(MAX_ANSWER_BYTES);
                 return new Reply(response.statusCode(), new String(start, StandardCharsets.UTF_8));
             }
+        } catch (IllegalArgumentException error) {
+            throw new IOException("the URL cannot be sent"); // its port is looked at only now
         } catch (IOException error) {
             // Java's ConnectException has no message.
             String reason = error instanceof ConnectException ? "could not connect" : reason(error);

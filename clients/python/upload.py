@@ -16,7 +16,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
 from xml.sax.saxutils import unescape
 
 import requests
@@ -140,7 +139,10 @@ class Body:
 
     def read(self, count: int = -1) -> bytes:
         """What requests asks for next."""
-        chunk = self.opened.read(count)
+        left = self.size - self.sent  # of what was promised: the file may have grown
+        chunk = self.opened.read(left if count < 0 else min(count, left))
+        if left and not chunk:
+            raise Failed("the file has become shorter")
         self.sent += len(chunk)
         if self.progress:
             self.progress(self.sent, self.size)
@@ -175,7 +177,11 @@ def send(method: str, url: str, headers: Mapping[str, str], body) -> tuple[int, 
             adapter = session.get_adapter(url)
             with adapter.send(prepared, timeout=(CONNECT_SECONDS, SILENT_SECONDS), **settings) as response:
                 return response.status_code, response.raw.read(MAX_ANSWER_BYTES, decode_content=True)
-        except (requests.RequestException, requests.packages.urllib3.exceptions.HTTPError) as error:
+        except (
+            requests.RequestException,
+            requests.packages.urllib3.exceptions.HTTPError,
+            ValueError,
+        ) as error:
             raise Failed(f"no answer from {host(url)}: {cause(error)}") from error
 
 
@@ -226,7 +232,7 @@ def one_line(text: str) -> str:
 
 def host(url: str) -> str:
     """What may be shown of an address: no user, no query."""
-    return urlsplit(url).netloc.rpartition("@")[2]
+    return re.split("[/?#]", url.partition("//")[2])[0].rpartition("@")[2]
 
 
 def show(sent: int, size: int) -> None:
