@@ -53,7 +53,6 @@ def shape(text):
 
 
 def test_the_curl_session_runs_and_prints_what_readme_shows(cloud, tmp_path):  # noqa: F811
-    (tmp_path / "cat.png").write_bytes(b"meow")
     commands = [command.replace("http://127.0.0.1:9000/", cloud["function"]) for command, _ in STEPS]
     script = "\necho ---\n".join(commands)
 
