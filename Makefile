@@ -61,4 +61,4 @@ bench: $(VENV)/.made ## speed beside the alternatives, some 12 minutes; ARGS=--q
 	$(BIN)/python -m bench $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(RUNTIMES:%=$(VENV)-%) build bench/node_modules
+	rm -rf $(VENV) $(RUNTIMES:%=$(VENV)-%) build clients/*/build bench/node_modules tests/browser/node_modules tests/node/node_modules

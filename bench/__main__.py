@@ -145,7 +145,7 @@ def warm(contenders: list[Contender], count: int) -> Samples:
 
 
 def instructions(cases: list[tuple[Contender, str]], quick: bool) -> Samples:
-    """Once each: they repeat. Two at a time, for the same reason."""
+    """Once each: they repeat. As many at a time as there are processors, for the same reason."""
     if quick:
         cases = [(c, mode) for c, mode in cases if c.name in ("limit", "native")]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
