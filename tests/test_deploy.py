@@ -109,13 +109,6 @@ def test_s_yaml_names_every_setting_and_no_other(folder):
     assert set(props(rendered)["environmentVariables"]) == set(settings.NAMES)
 
 
-def test_readme_settings_table_names_every_setting_and_no_other():
-    section = (ROOT / "README.md").read_text().split("\n## Settings\n")[1].split("\n## ")[0]
-    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
-
-    assert sorted(name for row in rows for name in re.findall(r"`([A-Z_]+)`", row)) == sorted(settings.NAMES)
-
-
 def test_the_custom_domain_shown_holds_once_its_comment_is_lifted(folder):
     text = (folder / "s.yaml").read_text()
     lifted = re.sub(r"^      # (customDomain:|  \w)", r"      \1", text, flags=re.MULTILINE)
