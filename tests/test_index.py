@@ -246,7 +246,7 @@ def test_no_credentials_are_a_500_and_the_log_says_to_give_a_role(environment, c
     assert response["statusCode"] == 500
     assert response["body"]["code"] == "CredentialsMissing"
     assert "role" not in response["body"]["detail"]
-    assert "Give the function a role" in log(capsys)["log"]
+    assert "Give the function a role that may oss:PutObject" in log(capsys)["log"]
 
 
 def test_credentials_without_a_token_may_sign_for_seven_days(environment):
