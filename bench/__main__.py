@@ -82,7 +82,7 @@ def run(contenders: list[Contender], quick: bool) -> dict[str, object]:
         try:
             with measure.quota(cpus) as group:
                 samples |= rounds(
-                    1 if quick else 3 if cpus < 0.1 else 7,
+                    1 if quick else 5 if cpus < 0.1 else 7,
                     held,
                     f"quota-{cpus}",
                     lambda contender, mode, group=group: measure.cold(contender, mode, group),
