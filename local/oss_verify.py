@@ -225,9 +225,7 @@ def verify(
         secret=secret,
         signature=claim.signature,
     )
-    if not hmac.compare_digest(
-        signature_of(attempt).encode("ascii"), claim.signature.encode("utf-8", "surrogateescape")
-    ):
+    if not hmac.compare_digest(signature_of(attempt).encode(), on_the_wire(claim.signature)):
         raise _mismatch(attempt, access_key_id)
     return Verified(access_key_id, claim.presigned, ends_at, tuple(signed_headers(headers, additional)))
 
@@ -261,15 +259,13 @@ def canonical_request(attempt: Attempt) -> str:
 def canonical_uri(bucket: str | None, path: str) -> str:
     """Bucket and key, with the slashes kept; nothing else of the path is normalised."""
     whole = path if bucket is None else f"/{bucket}{path}"
-    return quote(unquote_to_bytes(on_the_wire(whole)), safe="/~")
+    return quote(unquote_to_bytes(on_the_wire(whole)))
 
 
 def canonical_query(params: list[tuple[bytes, bytes]]) -> str:
     """Every parameter but the signature, sorted by its encoded name; an empty value has no "="."""
     encoded = sorted(
-        (quote(name, safe="~"), quote(value, safe="~"))
-        for name, value in params
-        if name != b"x-oss-signature"
+        (quote(name, safe=""), quote(value, safe="")) for name, value in params if name != b"x-oss-signature"
     )
     return "&".join(f"{name}={value}" if value else name for name, value in encoded)
 
@@ -309,8 +305,8 @@ class _Claim(NamedTuple):
     presigned: bool
     credential: str
     date: str
-    #: Only a URL says how long it lives.
-    expires: str
+    #: None in a header: only a URL says how long it lives.
+    expires: str | None
     #: None when there is no list.
     additional: str | None
     token: str | None
@@ -332,7 +328,7 @@ def _claim_of_url(params: list[tuple[bytes, bytes]], headers: Mapping[str, str])
             f"The signature version is invalid, {ALGORITHM} is expected.",
             name="x-oss-signature-version",
             value=version,
-            ec="0002-00000066",
+            ec=_PARAMETERS["x-oss-signature-version"],
         )
     for name, ec in _PARAMETERS.items():
         if not found.get(name):
@@ -371,7 +367,7 @@ def _claim_of_header(headers: Mapping[str, str]) -> _Claim:
         presigned=False,
         credential=parts["Credential"],
         date=headers.get("x-oss-date") or headers.get("date", ""),
-        expires="",
+        expires=None,
         additional=parts.get("AdditionalHeaders") or None,
         token=headers.get("x-oss-security-token"),
         signature=parts["Signature"],
@@ -412,7 +408,7 @@ def _check_date(claim: _Claim, day: str) -> int:
 
 def _check_expires(claim: _Claim, signed_at: int) -> int | None:
     """When the URL ends, in seconds since the epoch."""
-    if not claim.presigned:
+    if claim.expires is None:
         return None
     ceiling = MAX_EXPIRES if claim.token is None else MAX_EXPIRES_STS
     digits = claim.expires.isascii() and claim.expires.isdigit() and len(claim.expires) < 12
