@@ -18,7 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.oss import Oss
-from local.oss_verify import Credential, Refused, Verified, parse_query, verify
+from local.oss_verify import (
+    Credential,
+    Refused,
+    Verified,
+    canonical_query,
+    parse_query,
+    signature_of,
+    verify,
+)
 from tests.oss_fronts import AKID, BUCKET, CREDENTIALS, HOST, NOW, STS_AKID, TOKEN, presign
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "oss-v4-vectors.json").read_text())
@@ -424,6 +432,14 @@ def test_verify_reads_a_path_that_was_not_encoded_as_utf8() -> None:
     assert signed(key="照")._replace(path="/照").verify().presigned
 
 
+def test_verify_reads_a_byte_that_python_escaped_as_that_byte() -> None:
+    path = b"/\xe7\x85\xa7\xff".decode("utf-8", "surrogateescape")
+
+    refused = refusal(signed()._replace(path=path))
+
+    assert refused.fields["CanonicalRequest"].splitlines()[1] == f"/{BUCKET}/%E7%85%A7%FF"
+
+
 def test_verify_trims_the_value_of_a_header() -> None:
     assert signed(headers={"Content-Type": "a/b"}).with_header("content-type", "  a/b\t").verify().presigned
 
@@ -620,6 +636,13 @@ def oss() -> Iterator[Oss]:
 @pytest.mark.parametrize(
     ("name", "value", "fields"),
     [
+        ("x-oss-signature-version", None, {"ArgumentName": "x-oss-signature-version"}),
+        (
+            "x-oss-signature-version",
+            "OSS2",
+            {"ArgumentName": "x-oss-signature-version", "ArgumentValue": "OSS2"},
+        ),
+        ("x-oss-credential", f"/20251122/cn-hangzhou/oss/{END}", {"ArgumentName": "x-oss-credential"}),
         ("x-oss-date", None, {"ArgumentName": "x-oss-date"}),
         ("x-oss-expires", "0", {"ArgumentName": "x-oss-expires", "ArgumentValue": "0"}),
         (
@@ -762,3 +785,105 @@ def test_a_hash_of_the_body_that_is_sent_is_what_is_signed() -> None:
 
     assert good.verify().signed_headers == ("x-oss-content-sha256",)
     assert refusal(good.with_header("x-oss-content-sha256", "1" * 64)).code == "SignatureDoesNotMatch"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        in_header(authorization="Bearer x"),
+        in_header(Signature=""),
+        signed().with_header("authorization", in_header().headers["authorization"]),
+    ],
+    ids=["another scheme", "no signature", "a signed URL as well"],
+)
+def test_what_is_wrong_with_an_authorization_is_named(request_: Request) -> None:
+    assert refusal(request_).fields == {"ArgumentName": "Authorization"}
+
+
+@pytest.mark.parametrize(
+    ("token", "code", "fields"),
+    [
+        (None, "InvalidAccessKeyId", {"OSSAccessKeyId": STS_AKID}),
+        ("forged", "InvalidSecurityToken", {"SecurityToken": "forged"}),
+        ("CAISother", "AccessKeyIdAndSecurityTokenNotMatch", {"OSSAccessKeyId": STS_AKID}),
+    ],
+    ids=["absent", "forged", "another key's"],
+)
+def test_a_token_beside_an_authorization_is_a_header(
+    token: str | None, code: str, fields: dict[str, str]
+) -> None:
+    request = in_header(Credential=f"{STS_AKID}/20251122/cn-hangzhou/oss/{END}")
+
+    refused = refusal(request.with_header("x-oss-security-token", token))
+
+    assert (refused.code, refused.fields) == (code, fields)
+
+
+def test_a_good_authorization_has_no_end_and_binds_its_token() -> None:
+    request = in_header(Credential=f"{STS_AKID}/20251122/cn-hangzhou/oss/{END}")
+    request = request.with_header("x-oss-security-token", TOKEN)
+    attempt = refusal(request).attempt
+    assert attempt is not None
+
+    authorization = request.headers["authorization"].replace("0" * 64, signature_of(attempt))
+
+    assert request.with_header("authorization", authorization).verify() == Verified(
+        STS_AKID,
+        presigned=False,
+        expires_at=None,
+        signed_headers=("host", "x-oss-content-sha256", "x-oss-date", "x-oss-security-token"),
+    )
+
+
+def test_an_authorization_without_any_date_has_an_invalid_one() -> None:
+    refused = refusal(in_header().with_header("x-oss-date", None))
+
+    assert (refused.code, refused.ec) == (BAD, "0002-00000502")
+    assert refused.message == "Invalid signing date in Authorization header."
+
+
+def test_a_signature_that_is_no_text_of_bytes_is_one_that_differs() -> None:
+    refused = refusal(in_header(Signature="照\udcff"))
+
+    assert (refused.code, refused.fields["SignatureProvided"]) == ("SignatureDoesNotMatch", "照\udcff")
+
+
+def test_a_token_that_was_not_encoded_is_shown_as_it_was_read() -> None:
+    good = signed(access_key_id=STS_AKID)
+
+    refused = refusal(good._replace(query=good.query.replace("%2B", "+")))
+
+    assert refused.fields == {"SecurityToken": TOKEN.replace("+", " ")}
+
+
+def test_a_plus_in_a_query_is_a_space_on_either_side() -> None:
+    assert parse_query("a+b=c+d&e%2Bf") == [(b"a b", b"c d"), (b"e+f", b"")]
+
+
+def test_every_slash_of_a_query_is_encoded_and_no_tilde() -> None:
+    assert signed(query={"~a/b": "~c/d"}).verify().presigned
+    assert canonical_query(parse_query("~a/b=~c/d")) == "~a%2Fb=~c%2Fd"
+
+
+@pytest.mark.parametrize(
+    ("date", "signed_at"),
+    [("20251122T101501Z", "2025-11-22T10:15:01.000Z"), ("20251122T094459Z", "2025-11-22T09:44:59.000Z")],
+    ids=["ahead", "behind"],
+)
+def test_a_skew_is_told_with_both_times(date: str, signed_at: str) -> None:
+    fields = refusal(in_header(date=date)).fields
+
+    assert fields == {"RequestTime": signed_at, "ServerTime": "2025-11-22T10:00:00.000Z"}
+
+
+@pytest.mark.parametrize(
+    ("expires", "ec"),
+    [("600".zfill(11), "0002-00000201"), ("600".zfill(12), "0002-00000232")],
+    ids=["11 digits", "12 digits"],
+)
+def test_a_life_is_written_in_eleven_digits_at_most(expires: str, ec: str) -> None:
+    assert refusal(signed().with_query("x-oss-expires", expires)).ec == ec
+
+
+def test_an_attempt_shows_what_was_asked_for() -> None:
+    assert repr(refusal(signed(key="a/b").with_query("x", "1")).attempt) == f"Attempt(PUT {BUCKET}/a/b)"
