@@ -887,3 +887,17 @@ def test_a_life_is_written_in_eleven_digits_at_most(expires: str, ec: str) -> No
 
 def test_an_attempt_shows_what_was_asked_for() -> None:
     assert repr(refusal(signed(key="a/b").with_query("x", "1")).attempt) == f"Attempt(PUT {BUCKET}/a/b)"
+
+
+def test_the_bytes_of_a_path_that_was_not_encoded_are_those_of_the_key() -> None:
+    assert signed(key="é照")._replace(path="/" + "é照".encode().decode("latin-1")).verify().presigned
+
+
+def test_the_bytes_of_a_header_are_hashed_as_they_came() -> None:
+    good = signed(headers={"x-oss-meta-a": "é照"})
+
+    assert good.with_header("x-oss-meta-a", "é照".encode().decode("latin-1")).verify().presigned
+
+
+def test_the_name_of_a_parameter_may_be_any_bytes() -> None:
+    assert refusal(signed().with_query("x-oss-%FF", "%FE")).code == "SignatureDoesNotMatch"
