@@ -5,8 +5,9 @@ survive, and puts frames of its own into tracebacks that the tests count. Here p
 mutant is a fork in which the functions' code and the constants are exchanged before the tests run, up to the
 first that fails.
 
-Not mutated: annotations, docstrings, `__slots__`, and sentences for people. What survives must be in
-mutants.txt with the reason why it is harmless; anything else is an error.
+Not mutated: annotations, docstrings, `__slots__`, sentences for people, and the names of codecs, in which
+Python passes over punctuation (those of error handlers are). What survives must be in mutants.txt with the
+reason why it is harmless; anything else is an error.
 """
 
 from __future__ import annotations
@@ -178,6 +179,13 @@ def _skipped(tree):
             skip(node)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and SENTENCE.search(node.value):
             out.add(id(node))
+        if isinstance(node, ast.Call):
+            codec = []
+            if getattr(node.func, "attr", "") in ("encode", "decode"):
+                codec = node.args[:1]
+            elif getattr(node.func, "id", "") in ("str", "bytes"):
+                codec = node.args[1:2]
+            out.update(id(name) for name in codec if isinstance(name, ast.Constant))
         if isinstance(node, ast.JoinedStr):
             # A format specification's constant is no string of its own.
             out.update(
