@@ -34,7 +34,7 @@ TARGETS = {
     "upload_url.events": ["events", "index", "ways_in"],
     "upload_url.direct": ["events", "ways_in"],
     "upload_url.rare_forms": ["policy", "events"],
-    "upload_url.policy": ["policy", "index"],
+    "upload_url.policy": ["policy", "index", "settings"],
     "upload_url.settings": ["settings", "index"],
     "upload_url.endpoint_address": ["settings"],
     "upload_url.forced_headers": ["settings"],

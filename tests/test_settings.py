@@ -35,7 +35,6 @@ def test_bucket_and_region_are_enough():
     assert not loaded.policy.generated_keys
     assert (loaded.policy.expires, loaded.policy.expires_max) == (600, 3600)
     assert (loaded.policy.types, loaded.policy.max_bytes, loaded.policy.identity_header) == ((), None, "")
-    assert "x-oss-meta-*" in loaded.policy.headers
     assert loaded.policy.forced_headers == {}
 
 
@@ -522,3 +521,24 @@ def test_a_domain_of_ones_own_may_begin_with_s3_or_with_the_bucket():
 @pytest.mark.parametrize("origin", ["a/b://c", "https://a/", "https://a b", "https://", "://a"])
 def test_what_has_a_path_or_blank_is_no_origin(origin):
     assert len(faults(CORS_ORIGINS=origin)) >= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [("UPLOAD_EXPIRES", "seconds"), ("UPLOAD_EXPIRES_MAX", "seconds"), ("UPLOAD_MAX_BYTES", "bytes")],
+)
+def test_what_is_no_number_is_one_fault_that_names_the_unit(name, unit):
+    assert faults(**{name: "many"}) == [f"{name}: many is not a number of {unit} above 0."]
+
+
+def test_the_headers_that_callers_may_bind_if_nothing_is_set():
+    assert load().policy.headers == (
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "cache-control",
+        "expires",
+        "x-oss-meta-*",
+        "x-oss-storage-class",
+        "x-oss-forbid-overwrite",
+    )

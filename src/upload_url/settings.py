@@ -154,12 +154,11 @@ class _Reading:
     def number(self, name: str, unit: str) -> int | None:
         """The variable's number; None if it has none."""
         text = self.text(name)
-        if not text:
-            return None
         if text.isascii() and text.isdigit() and len(text) <= 18 and int(text) > 0:
             return int(text)
-        self.fault(f"{name}: {text} is not a number of {unit} above 0.")
-        return 1
+        if text:
+            self.fault(f"{name}: {text} is not a number of {unit} above 0.")
+        return None
 
     def bucket(self) -> str:
         bucket = self.text("OSS_BUCKET")
