@@ -66,7 +66,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any], least: float = 
     rows = []
     old, new = Figures(before), Figures(after)
     for name in sorted(before["figures"].keys() & after["figures"].keys()):
-        change = (new.ratio(name, name) and (new(name) or 0) / (old(name) or 1) - 1) or 0
+        change = new(name) / old(name) - 1 if old(name) else 0
         if abs(change) > (0.001 if name.startswith(("instructions", "package")) else least):
             rows.append(f"| {name} | {old(name):.6g} | {new(name):.6g} | {change:+.1%} |")
     commits = [document["about"]["commit"] for document in (before, after)]

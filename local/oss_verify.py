@@ -2,8 +2,7 @@
 
 Written from the specification, and sharing no line with any signer: it takes what arrived, decodes it,
 encodes it anew, and compares. It knows no socket, no storage and no clock. It does not ask whether the
-object may be
-written: that is `oss`; nor why a signature differs: that is `oss_diagnose`.
+object may be written: that is `oss`; nor why a signature differs: that is `oss_diagnose`.
 
 The order of its checks, each of which ends the matter:
 
@@ -206,7 +205,7 @@ def verify(
     signed_at = _check_date(claim, day)
     ends_at = _check_expires(claim, signed_at)
     additional = _check_additional(claim, headers)
-    secret = _check_access_key(claim, access_key_id, headers, credentials, now)
+    secret = _check_access_key(claim, access_key_id, credentials, now)
     _check_window(claim, signed_at, ends_at, now)
 
     attempt = Attempt(
@@ -453,7 +452,6 @@ def _check_additional(claim: _Claim, headers: Mapping[str, str]) -> tuple[str, .
 def _check_access_key(
     claim: _Claim,
     access_key_id: str,
-    headers: Mapping[str, str],
     credentials: Mapping[str, Credential],
     now: float,
 ) -> str:
