@@ -51,12 +51,7 @@ def handler(event: bytes, context: Context) -> dict[str, object]:
     try:
         payload = events.parse(event)
         http = events.is_http(payload)
-        if http:
-            request = events.from_http(payload)
-        else:
-            from upload_url import direct  # most functions are asked over HTTP alone
-
-            request = direct.from_payload(payload)
+        request = events.from_http(payload) if http else events.from_payload(payload)
         if request.method == "OPTIONS":
             line["outcome"] = "preflight"
         else:

@@ -32,12 +32,8 @@ ROOT = Path(__file__).parents[1]
 TARGETS = {
     "upload_url.errors": ["errors", "index"],
     "upload_url.events": ["events", "index", "ways_in"],
-    "upload_url.direct": ["events", "ways_in"],
-    "upload_url.rare_forms": ["policy", "events"],
-    "upload_url.policy": ["policy", "index", "settings"],
+    "upload_url.policy": ["policy", "index", "settings", "events"],
     "upload_url.settings": ["settings", "index"],
-    "upload_url.endpoint_address": ["settings"],
-    "upload_url.forced_headers": ["settings"],
     "upload_url.signer": ["signer", "index"],
     "upload_url.sdk_signer": ["sdk_signer", "index", "secrets"],
     "index": ["index", "ways_in", "secrets"],

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from upload_url import direct, errors, events
+from upload_url import errors, events
 
 
 def http_event(method="POST", body="", headers=None, query=None, **changes):
@@ -222,13 +222,13 @@ def test_absent_and_null_parts_of_an_event_count_as_empty():
 
 
 def test_a_direct_payload_is_the_request_itself():
-    request = direct.from_payload({"key": "a"})
+    request = events.from_payload({"key": "a"})
 
     assert request.fields() == {"key": "a"}
 
 
 def test_a_cloud_event_has_the_request_in_its_data():
-    assert direct.from_payload({"specversion": "1.0", "id": "1", "data": {"key": "a"}}).fields() == {
+    assert events.from_payload({"specversion": "1.0", "id": "1", "data": {"key": "a"}}).fields() == {
         "key": "a"
     }
 
@@ -236,7 +236,7 @@ def test_a_cloud_event_has_the_request_in_its_data():
 @pytest.mark.parametrize("data", [None, "{}", [], 5])
 def test_a_cloud_event_without_an_object_is_refused(data):
     with pytest.raises(errors.InvalidEvent, match="CloudEvent"):
-        direct.from_payload({"specversion": "1.0", "data": data})
+        events.from_payload({"specversion": "1.0", "data": data})
 
 
 @pytest.mark.parametrize(
@@ -253,25 +253,25 @@ def test_a_cloud_event_without_an_object_is_refused(data):
 )
 def test_another_services_event_is_refused_with_what_is_expected(payload, says):
     with pytest.raises(errors.InvalidEvent, match=f"{says}.*expected is"):
-        direct.from_payload(payload)
+        events.from_payload(payload)
 
 
 @pytest.mark.parametrize("payload", ["x", 5, None, True], ids=repr)
 def test_a_payload_that_is_no_object_is_refused(payload):
     with pytest.raises(errors.InvalidJson):
-        direct.from_payload(payload)
+        events.from_payload(payload)
 
 
 def test_a_direct_invocation_says_who_asks_in_a_field():
-    request = direct.from_payload({"identity": "u", "key": "a"})
+    request = events.from_payload({"identity": "u", "key": "a"})
 
     assert request.identity("x-user-sub") == "u"
     assert request.fields() == {"key": "a"}
-    assert direct.from_payload({}).identity("x-user-sub") is None
+    assert events.from_payload({}).identity("x-user-sub") is None
 
 
 def test_the_identity_field_is_unknown_where_nobody_needs_it():
-    request = direct.from_payload({"identity": "u"})
+    request = events.from_payload({"identity": "u"})
 
     assert request.identity("") is None
     assert request.fields() == {"identity": "u"}
@@ -280,7 +280,7 @@ def test_the_identity_field_is_unknown_where_nobody_needs_it():
 @pytest.mark.parametrize("identity", [5, [], {}, True], ids=repr)
 def test_an_identity_field_of_another_type_is_refused(identity):
     with pytest.raises(errors.InvalidField) as refused:
-        direct.from_payload({"identity": identity}).identity("x-user-sub")
+        events.from_payload({"identity": identity}).identity("x-user-sub")
 
     assert refused.value.field == "identity"
 
@@ -365,7 +365,7 @@ def test_a_preflight_allows_what_the_function_takes():
 @pytest.mark.parametrize("name", ["events", "triggerTime", "triggerName", "httpMethod", "responseContext"])
 def test_one_field_of_another_services_event_gives_it_away(name):
     with pytest.raises(errors.InvalidEvent):
-        direct.from_payload({name: "x"})
+        events.from_payload({name: "x"})
 
 
 def test_an_event_of_a_megabyte_is_read_and_one_byte_more_is_not():
@@ -383,7 +383,7 @@ def test_a_small_event_is_never_a_large_one_whatever_it_holds():
 
 
 def test_a_direct_invocation_counts_as_a_post():
-    assert direct.from_payload({}).method == "POST"
+    assert events.from_payload({}).method == "POST"
 
 
 def test_a_number_in_a_query_has_at_most_18_digits():

@@ -14,15 +14,11 @@ MODULES = {path.stem: path for path in SRC.rglob("*.py") if path.stem != "__init
 OURS = {
     "errors": set(),
     "signer": set(),
-    "rare_forms": set(),
-    "policy": {"errors", "rare_forms"},
-    "events": {"errors", "rare_forms"},
-    "direct": {"errors", "events"},
+    "policy": {"errors"},
+    "events": {"errors", "policy"},
     "sdk_signer": {"errors", "signer"},
-    "endpoint_address": {"policy"},
-    "forced_headers": {"policy"},
-    "settings": {"endpoint_address", "errors", "forced_headers", "policy"},
-    "index": {"direct", "errors", "events", "policy", "sdk_signer", "settings", "signer"},
+    "settings": {"errors", "policy"},
+    "index": {"errors", "events", "policy", "sdk_signer", "settings", "signer"},
 }
 #: What the way to a URL may load of the standard library besides json and what json loads: a cold start pays.
 PAID_FOR = {"__future__", "_blake2", "_hashlib", "hashlib", "hmac", "warnings"}

@@ -6,8 +6,7 @@ if TYPE_CHECKING:
 else:
 
     class _Errors:
-        # Stands for the module until the first refusal: a start that refuses nothing is spared 3 % of its
-        # instructions, and 4 % where there is no bytecode.
+        # Stands for the module until the first refusal: a start without one is spared 3 % of its work.
         def __getattr__(self, name):
             import upload_url.errors as errors
 

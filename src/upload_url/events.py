@@ -1,10 +1,12 @@
 """Function Compute's events as requests, answers as Function Compute's responses.
 
-The platform's dictionaries are read here, or in `direct` where they came by no HTTP trigger, and go no
-further inwards.
+Three ways in: an HTTP trigger's event; a CloudEvents envelope (EventBridge); anything else is the request
+object itself (direct invocation, CloudFlow). The platform's dictionaries are read here and go no further
+inwards.
 
 Sources: https://help.aliyun.com/en/functioncompute/fc-3-0/user-guide/http-trigger-invoking-function (event,
-response), https://fetch.spec.whatwg.org/#http-cors-protocol (CORS)
+response), https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md (envelope),
+https://fetch.spec.whatwg.org/#http-cors-protocol (CORS)
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import json
 
 from upload_url import errors
+from upload_url.policy import exact_base64
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +34,19 @@ NO_ORIGIN = "https://origin-not-allowed.invalid"
 
 #: JSON of what is answered or logged. It is our own and holds no cycle; to look for one takes 2 of 40 us.
 to_json = json.JSONEncoder(check_circular=False).encode
+
+#: A field that gives other triggers' events away -> what to say.
+_OTHER_EVENTS = {
+    "events": "This is an OSS trigger's event",
+    "triggerTime": "This is a timer's event",
+    "triggerName": "This is a timer's event",
+    "httpMethod": "This is an API Gateway event",
+    "responseContext": "This is an asynchronous invocation's result",
+}
+_EXPECTED = (
+    'expected is an HTTP trigger\'s event, a request object such as {} or {"filename":"cat.png"}, '
+    "or one CloudEvent with that object in data."
+)
 
 
 class Request:
@@ -81,6 +97,26 @@ class Request:
         if not isinstance(fields, dict):
             raise errors.InvalidJson("The body is JSON, but not an object: {} is the smallest request.")
         return fields
+
+
+class Invocation(Request):
+    """A request without HTTP: the answer is the bare object, and a refusal is raised."""
+
+    def __init__(self, fields: dict[str, object]) -> None:
+        super().__init__("POST", {}, {}, "")
+        self._fields = fields
+
+    def identity(self, header: str) -> str | None:
+        """As the invoker says it."""
+        # Taken out of the request, whose other fields mean the same whichever way they came.
+        identity = self._fields.pop("identity", None) if header else None
+        if identity is not None and not isinstance(identity, str):
+            raise errors.InvalidField("identity is a string.", field="identity")
+        return identity
+
+    def fields(self) -> dict[str, object]:
+        """The request's object."""
+        return self._fields
 
 
 def parse(event: bytes) -> Any:
@@ -138,9 +174,7 @@ def from_http(payload: dict[str, Any]) -> Request:
             "The event's body is not a string, or isBase64Encoded neither true nor false."
         )
     if encoded:
-        from upload_url import rare_forms
-
-        decoded = rare_forms.base64_bytes(body)
+        decoded = exact_base64(body)
         if decoded is None:
             raise errors.InvalidEvent("The event's body is not the base64 that isBase64Encoded promises.")
         body = decoded
@@ -149,6 +183,31 @@ def from_http(payload: dict[str, Any]) -> Request:
         low = name.lower()
         headers[low] = f"{headers[low]},{value}" if low in headers else value
     return Request(method, headers, _strings(payload, "queryParameters"), body)
+
+
+def from_payload(payload: Any) -> Invocation:
+    """The request in a direct invocation's payload or a CloudEvent.
+
+    Raises:
+        InvalidEvent: it is some other service's event.
+        InvalidJson: it is not an object.
+    """
+    if isinstance(payload, list):
+        raise errors.InvalidEvent("This is a list of events, as event streams send: " + _EXPECTED)
+    if not isinstance(payload, dict):
+        raise errors.InvalidJson("The payload is JSON, but not an object: {} is the smallest request.")
+    for name, what in _OTHER_EVENTS.items():
+        if name in payload:
+            raise errors.InvalidEvent(f"{what}: {_EXPECTED}")
+    if "specversion" in payload:
+        # The prefix is kept for Alibaba Cloud's services, OSS's own events among them.
+        if str(payload.get("source")).startswith("acs."):
+            raise errors.InvalidEvent("This is a CloudEvent of an Alibaba Cloud service: " + _EXPECTED)
+        data = payload.get("data")
+        if not isinstance(data, dict):
+            raise errors.InvalidEvent("The CloudEvent's data is not an object: " + _EXPECTED)
+        payload = data
+    return Invocation(payload)
 
 
 def reply(

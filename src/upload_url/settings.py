@@ -6,14 +6,19 @@ https://help.aliyun.com/en/oss/user-guide/bucket-naming-conventions (bucket name
 
 from __future__ import annotations
 
+import json
+
 from upload_url import errors
 from upload_url.policy import (
     HEADER_NAME,
     LOWER_DIGITS_HYPHEN,
     MAX_EXPIRES,
+    MAX_HEADER_BYTES,
     MAX_PUT_BYTES,
     TOKEN,
     Policy,
+    header_fault,
+    is_never_bound,
     key_fault,
 )
 
@@ -171,8 +176,7 @@ class _Reading:
             or bucket[-1] == "-"
         ):
             self.fault(
-                f"OSS_BUCKET: {bucket} is no bucket name: 3 to 63 of a-z, 0-9 and hyphen, no hyphen at an "
-                "end."
+                f"OSS_BUCKET: {bucket} is no bucket name: 3 to 63 of a-z, 0-9 and -, but no - at an end."
             )
         return bucket
 
@@ -193,9 +197,7 @@ class _Reading:
         """Endpoint, base URL, and whether the host is a custom domain."""
         endpoint = self.text("OSS_ENDPOINT") or "public"
         if endpoint not in HOSTS:
-            from upload_url import endpoint_address  # a name does for most
-
-            return endpoint_address.read(endpoint, bucket, HOSTS, self.faults)
+            return self.address(endpoint, bucket)
         if "finance" in region and endpoint in ("public", "internal", "dual-stack"):
             self.fault(
                 f"OSS_ENDPOINT: the hosts of {region} follow no pattern: write the address, "
@@ -205,6 +207,34 @@ class _Reading:
             self.fault(f"OSS_ENDPOINT: {region} has no {endpoint} endpoint.")
         host = HOSTS[endpoint].replace("{region}", region)
         return "https://" + host, f"https://{bucket}.{host}", False
+
+    def address(self, text: str, bucket: str) -> tuple[str, str, bool]:
+        """The same, where it is none of the names."""
+        scheme, separator, authority = text.partition("://")
+        scheme = scheme.lower()
+        if not separator or scheme not in ("https", "http"):
+            self.fault(f"OSS_ENDPOINT: {text} is neither one of {', '.join(HOSTS)} nor an https:// address.")
+            return "", "", False
+        authority = authority.removesuffix("/").lower()
+        host, _, port = authority.partition(":")
+        local = host == "localhost" or _is_ipv4(host)
+        if any(not label or label.strip(LOWER_DIGITS_HYPHEN) for label in host.split(".")) or (
+            authority != host
+            and not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535)
+        ):
+            self.fault(f"OSS_ENDPOINT: {text} must end after its host, or host:port: no path, user or query.")
+        elif scheme == "http" and not local:
+            self.fault("OSS_ENDPOINT: write https://; http:// is for an IP or localhost only.")
+        elif host.endswith(".aliyuncs.com") and host.startswith(bucket + "."):
+            self.fault(f"OSS_ENDPOINT: leave the bucket out: {scheme}://{authority[len(bucket) + 1 :]}")
+        elif host.endswith(".aliyuncs.com") and host.startswith("s3."):
+            self.fault("OSS_ENDPOINT: s3.oss-... speaks another signature; write the address without s3.")
+        address = f"{scheme}://{authority}"
+        if local:
+            return address, f"{address}/{bucket}", False
+        if host.endswith(".aliyuncs.com"):
+            return address, f"{scheme}://{bucket}.{authority}", False
+        return address, address, True
 
     def origins(self) -> tuple[str, ...]:
         listed = self.listed("CORS_ORIGINS")
@@ -279,6 +309,39 @@ class _Reading:
         text = self.text("UPLOAD_FORCED_HEADERS")
         if not text:
             return {}
-        from upload_url import forced_headers  # most force none
+        try:
+            pairs = json.loads(text, object_pairs_hook=list)
+        except (ValueError, RecursionError):
+            pairs = None
+        if not isinstance(pairs, list) or not text.startswith("{"):
+            self.fault(
+                'UPLOAD_FORCED_HEADERS is a JSON object of strings: {"x-oss-forbid-overwrite":"true"}.'
+            )
+            return {}
+        forced: dict[str, str] = {}
+        lowered = set()
+        for name, value in pairs:
+            low = name.lower()
+            if not isinstance(value, str):
+                self.fault(f"UPLOAD_FORCED_HEADERS: the value of {name} is not a string.")
+                continue
+            value = value.strip(" \t")
+            fault = header_fault(name, value)
+            if fault:
+                self.fault(f"UPLOAD_FORCED_HEADERS: {name}: {fault}")
+            elif is_never_bound(low) or low in ("content-type", "content-md5"):
+                self.fault(f"UPLOAD_FORCED_HEADERS: {name} cannot be forced.")
+            elif low in lowered:
+                self.fault(f"UPLOAD_FORCED_HEADERS: {name} stands there twice.")
+            lowered.add(low)
+            forced[name] = value
+        if sum([len(name) + len(value) for name, value in forced.items()]) > MAX_HEADER_BYTES:
+            self.fault(f"UPLOAD_FORCED_HEADERS has more than {MAX_HEADER_BYTES} bytes.")
+        return forced
 
-        return forced_headers.read(text, self.faults)
+
+def _is_ipv4(host: str) -> bool:
+    parts = host.split(".")
+    return len(parts) == 4 and all(
+        part.isascii() and part.isdigit() and len(part) <= 3 and int(part) <= 255 for part in parts
+    )
