@@ -1,5 +1,4 @@
-// cold.py's twin for Node.js, which ends with its answer too. FC's Node.js bootstrap has imported http; the
-// rest of it is Node's own.
+// cold.py's twin for Node.js. FC's Node.js bootstrap has imported http; the rest of it is Node's own.
 import { readFileSync } from "node:fs";
 
 const [code, eventFile, mode] = process.argv.slice(2);
@@ -28,4 +27,3 @@ if (mode) {
   process.stderr.write(`${(user + system) / 1e6} ${wall / 1e3} ${peak}\n`);
 }
 process.stdout.write(answer.body);
-process.exit(0);

@@ -1,7 +1,5 @@
 """One start, as a process: python cold.py CODE EVENT [fc|alone]; the answer's body goes to standard output.
 
-It ends there and then: what an interpreter does to end in order is no part of a start.
-
 With `fc` or `alone`, standard error says what the function took: seconds of CPU, seconds on the wall, and the
 process's peak memory in KB. With `fc`, what FC's bootstrap has imported by then is imported first.
 """
@@ -53,6 +51,3 @@ if sys.argv[3:]:
     print(cpu, wall, peak, file=sys.stderr)
 
 sys.stdout.write(answer["body"])
-sys.stdout.flush()
-sys.stderr.flush()
-os._exit(0)

@@ -87,3 +87,4 @@ json.dump(
     },
     answers,
 )
+answers.close()

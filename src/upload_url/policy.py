@@ -214,7 +214,7 @@ def is_never_bound(name: str) -> bool:
 
 def exact_base64(text: str) -> bytes | None:
     """The bytes; None if it is not the base64 of any, which Python's decoder passes over."""
-    from binascii import a2b_base64, b2a_base64  # 0.8 % of a cold start, and seldom needed
+    from binascii import a2b_base64, b2a_base64  # seldom needed
 
     try:
         data = a2b_base64(text)
