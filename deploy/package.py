@@ -1,8 +1,8 @@
 """Lay out what is deployed: python3 deploy/package.py makes build/package.
 
 That is src/, and its bytecode for each of Function Compute's Pythons that this machine has. Without bytecode
-every cold start compiles the source again, since nothing can be written beside the code there: it then takes
-twice the instructions (bench/RESULTS.md). Python passes over bytecode of another version than its own.
+every cold start compiles the source again, since nothing can be written beside the code there: that takes
+nearly twice the instructions (bench/RESULTS.md). Python passes over bytecode of another version than its own.
 """
 
 import shutil
