@@ -170,7 +170,7 @@ def _bars(figures: Figures) -> str:
         limit = "limit/bytecode"
         rows += [
             (
-                f"cold, instructions, {words}: times the limit",
+                f"cold, instructions, {words}: times the limit with bytecode",
                 f"instructions/native/{mode}/cold",
                 f"instructions/{limit}/cold",
                 {"bytecode": 1.10, "source": 1.6}[mode],
