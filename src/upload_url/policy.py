@@ -60,8 +60,9 @@ NEVER_BOUND = frozenset(
         "upgrade",
     )
 )
-#: A comma may stand in a bare value (browsers say `codecs=vp8,opus`), but never a `/` with it: what follows a
-#: comma would be read as a second media type and overrule the one that was allowed
+
+#: After a media type's first `;`. A comma may stand in a bare value (`codecs=vp8,opus`), but never a `/` with
+#: it: what follows a comma would be read as a second media type and overrule the one allowed
 #: (https://fetch.spec.whatwg.org/#content-type-header).
 MEDIA_TYPE_PARAMETERS = (
     r"[ \t]*PARAMETER(?:[ \t]*;[ \t]*PARAMETER)*".replace(
