@@ -68,7 +68,7 @@ def run(contenders: list[Contender], quick: bool) -> dict[str, object]:
     for contender, mode in cases:
         samples |= package_size(contender, mode)
     say("cold starts")
-    samples |= rounds(3 if quick else 15, cases, "cold", measure.cold)
+    samples |= rounds(3 if quick else 31, cases, "cold", measure.cold)
     say("cold starts, after FC's bootstrap")
     samples |= rounds(3 if quick else 11, cases, "added", functools.partial(measure.inside, bootstrap=True))
     samples |= rounds(1 if quick else 5, cases, "alone", functools.partial(measure.inside, bootstrap=False))
