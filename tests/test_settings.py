@@ -76,10 +76,10 @@ def test_all_faults_are_reported_together():
         "OSS_ENDPOINT",
         "OSS_SIGNER",
         "CORS_ORIGINS",
-        "UPLOAD_EXPIRES",
-        "UPLOAD_MAX_BYTES",
         "UPLOAD_PREFIX",
+        "UPLOAD_EXPIRES",
         "UPLOAD_TYPES",
+        "UPLOAD_MAX_BYTES",
         "UPLOAD_FORCED_HEADERS",
     ]
     assert "oss-cn" not in str(refused.value)
@@ -342,6 +342,11 @@ def test_headers_are_a_comma_list_that_replaces_the_default():
 @pytest.mark.parametrize("headers", ["a b", "x-*-y", "a_b", "é", "**", "a:b"])
 def test_what_is_no_header_name_is_a_fault(headers):
     assert faults(UPLOAD_HEADERS=headers)[0].startswith("UPLOAD_HEADERS: ")
+
+
+def test_a_star_makes_a_beginning_of_a_header_name():
+    assert load().policy.header_beginnings == ("x-oss-meta-",)
+    assert load(UPLOAD_HEADERS="X-A-*, *, b").policy.header_beginnings == ("x-a-", "")
 
 
 def test_forced_headers_are_a_json_object():

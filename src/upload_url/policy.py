@@ -87,29 +87,16 @@ class Policy:
         identity_header: the header that says who is asking, lowered; "" if nobody needs to.
     """
 
-    def __init__(
-        self,
-        *,
-        prefix: str = "",
-        generated_keys: bool = False,
-        expires: int = 600,
-        expires_max: int = 3600,
-        types: tuple[str, ...] = (),
-        max_bytes: int | None = None,
-        headers: tuple[str, ...] = (),
-        forced_headers: Mapping[str, str] | None = None,
-        identity_header: str = "",
-    ) -> None:
-        self.prefix = prefix
-        self.generated_keys = generated_keys
-        self.expires = expires
-        self.expires_max = expires_max
-        self.types = types
-        self.max_bytes = max_bytes
-        self.headers = headers
-        self.header_beginnings = tuple([name[:-1] for name in headers if name[-1] == "*"])
-        self.forced_headers = {name.lower(): (name, value) for name, value in (forced_headers or {}).items()}
-        self.identity_header = identity_header
+    prefix: str
+    generated_keys: bool
+    expires: int
+    expires_max: int
+    types: tuple[str, ...]
+    max_bytes: int | None
+    headers: tuple[str, ...]
+    header_beginnings: tuple[str, ...]
+    forced_headers: Mapping[str, tuple[str, str]]
+    identity_header: str
 
 
 class Upload:
@@ -343,7 +330,7 @@ def _wanted_headers(fields: Mapping[str, object]) -> dict[str, tuple[str, str, s
         if value is not None:
             wanted[name.lower()] = (name, value.strip(" \t"), field)
     for beginning, table in (("", "headers"), ("x-oss-meta-", "metadata")):
-        for ending, value in _table(fields, table):
+        for ending, value in _table(fields, table).items():
             name, value, field = beginning + ending, value.strip(" \t"), f"{table}.{_shown(ending)}"
             low = name.lower()
             if low in wanted:
@@ -409,16 +396,16 @@ def _number(fields: Mapping[str, object], name: str) -> int | None:
     return value
 
 
-def _table(fields: Mapping[str, object], name: str) -> list[tuple[str, str]]:
+def _table(fields: Mapping[str, object], name: str) -> dict[str, str]:
     if name not in fields:
-        return []
+        return {}
     table = fields[name]
     if not isinstance(table, dict):
         raise errors.InvalidField(f"{name} is an object of strings.", field=name)
     for key, value in table.items():
         if not isinstance(value, str):
             raise errors.InvalidField(f"{name} is an object of strings.", field=f"{name}.{_shown(key)}")
-    return list(table.items())
+    return table
 
 
 def _shown(name: str) -> str:

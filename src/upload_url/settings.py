@@ -255,27 +255,26 @@ class _Reading:
         return tuple(good)
 
     def policy(self) -> Policy:
-        expires = min(self.number("UPLOAD_EXPIRES", "seconds") or 600, MAX_EXPIRES)
-        expires_max = min(self.number("UPLOAD_EXPIRES_MAX", "seconds") or 3600, MAX_EXPIRES)
-        if expires > expires_max:
-            self.fault(f"UPLOAD_EXPIRES ({expires}) is above UPLOAD_EXPIRES_MAX ({expires_max}).")
-        max_bytes = self.number("UPLOAD_MAX_BYTES", "bytes")
-        if max_bytes and max_bytes > MAX_PUT_BYTES:
+        policy = Policy()
+        policy.prefix = self.prefix()
+        policy.generated_keys = self.choice("UPLOAD_KEYS", ("client", "generated")) == "generated"
+        policy.expires = min(self.number("UPLOAD_EXPIRES", "seconds") or 600, MAX_EXPIRES)
+        policy.expires_max = min(self.number("UPLOAD_EXPIRES_MAX", "seconds") or 3600, MAX_EXPIRES)
+        if policy.expires > policy.expires_max:
+            self.fault(
+                f"UPLOAD_EXPIRES ({policy.expires}) is above UPLOAD_EXPIRES_MAX ({policy.expires_max})."
+            )
+        policy.types = self.types()
+        policy.max_bytes = self.number("UPLOAD_MAX_BYTES", "bytes")
+        if policy.max_bytes and policy.max_bytes > MAX_PUT_BYTES:
             self.fault(f"UPLOAD_MAX_BYTES: OSS takes at most {MAX_PUT_BYTES} bytes by PUT.")
-        identity_header = self.text("UPLOAD_IDENTITY_HEADER").lower()
-        if identity_header.strip(TOKEN):
+        policy.headers = self.header_names()
+        policy.header_beginnings = tuple([name[:-1] for name in policy.headers if name[-1] == "*"])
+        policy.forced_headers = self.forced_headers()
+        policy.identity_header = self.text("UPLOAD_IDENTITY_HEADER").lower()
+        if policy.identity_header.strip(TOKEN):
             self.fault("UPLOAD_IDENTITY_HEADER: write the header's name alone, such as x-user-sub.")
-        return Policy(
-            prefix=self.prefix(),
-            generated_keys=self.choice("UPLOAD_KEYS", ("client", "generated")) == "generated",
-            expires=expires,
-            expires_max=expires_max,
-            types=self.types(),
-            max_bytes=max_bytes,
-            headers=self.header_names(),
-            forced_headers=self.forced_headers(),
-            identity_header=identity_header,
-        )
+        return policy
 
     def prefix(self) -> str:
         prefix = self.environ.get("UPLOAD_PREFIX", "")
@@ -305,7 +304,7 @@ class _Reading:
                 self.fault(f"UPLOAD_HEADERS: {name} is no header's name; a * stands at its end.")
         return names if self.text("UPLOAD_HEADERS") else DEFAULT_HEADERS
 
-    def forced_headers(self) -> dict[str, str]:
+    def forced_headers(self) -> dict[str, tuple[str, str]]:
         text = self.text("UPLOAD_FORCED_HEADERS")
         if not text:
             return {}
@@ -318,8 +317,7 @@ class _Reading:
                 'UPLOAD_FORCED_HEADERS is a JSON object of strings: {"x-oss-forbid-overwrite":"true"}.'
             )
             return {}
-        forced: dict[str, str] = {}
-        lowered = set()
+        forced: dict[str, tuple[str, str]] = {}
         for name, value in pairs:
             low = name.lower()
             if not isinstance(value, str):
@@ -331,11 +329,10 @@ class _Reading:
                 self.fault(f"UPLOAD_FORCED_HEADERS: {name}: {fault}")
             elif is_never_bound(low) or low in ("content-type", "content-md5"):
                 self.fault(f"UPLOAD_FORCED_HEADERS: {name} cannot be forced.")
-            elif low in lowered:
+            elif low in forced:
                 self.fault(f"UPLOAD_FORCED_HEADERS: {name} stands there twice.")
-            lowered.add(low)
-            forced[name] = value
-        if sum([len(name) + len(value) for name, value in forced.items()]) > MAX_HEADER_BYTES:
+            forced[low] = (name, value)
+        if sum([len(name) + len(value) for name, value in forced.values()]) > MAX_HEADER_BYTES:
             self.fault(f"UPLOAD_FORCED_HEADERS has more than {MAX_HEADER_BYTES} bytes.")
         return forced
 
