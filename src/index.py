@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import time
 
 # Nothing that is there or imported is garbage: to look for some takes 1 of 4 ms.
@@ -41,7 +42,7 @@ def handler(event: bytes, context: Context) -> dict[str, object]:
     Raises:
         Refusal: in a direct invocation, so that a workflow can catch it by its name.
     """
-    started = time.perf_counter()
+    started = time.perf_counter_ns()
     request_id = getattr(context, "request_id", None) or ""
     line: dict[str, object] = {"requestId": request_id}
     chosen: settings.Settings | None = None
@@ -65,8 +66,9 @@ def handler(event: bytes, context: Context) -> dict[str, object]:
         refusal = errors.InternalError.of(crash)
     if refusal:
         line.update(refusal.log_line())
-    line["milliseconds"] = round((time.perf_counter() - started) * 1000, 3)
-    print(events.to_json(line), flush=True)
+    line["milliseconds"] = (time.perf_counter_ns() - started) // 1000 / 1000
+    sys.stdout.write(events.to_json(line) + "\n")  # print() writes twice
+    sys.stdout.flush()
 
     if not http:
         if refusal:

@@ -546,6 +546,13 @@ def test_what_is_no_event_at_all_is_an_internal_error():
         index.handler(None, CONTEXT)
 
 
+def test_the_milliseconds_have_three_decimals(capsys, monkeypatch):
+    monkeypatch.setattr(index.time, "perf_counter_ns", iter((1_000_000, 6_234_999)).__next__)
+    call()
+
+    assert log(capsys)["milliseconds"] == 5.234
+
+
 def test_the_milliseconds_are_those_of_the_call(capsys):
     call({})
 

@@ -51,13 +51,13 @@ def canonical_request(vector):
         "x-oss-signature-version": signer.ALGORITHM,
     }
     query |= {"x-oss-security-token": vector["security_token"]} if vector["security_token"] else {}
-    query |= {"x-oss-additional-headers": additional} if additional else {}
+    query |= {"x-oss-additional-headers": ";".join(additional)} if additional else {}
     return signer.canonical_request(
         vector["method"],
         f"/{vector['bucket']}/{signer.encode_path(vector['key'])}",
         signer.canonical_query({signer.encode(name): signer.encode(query[name]) for name in query}),
         signer.canonical_headers(headers, additional),
-        additional,
+        ";".join(additional),
         headers.get("x-oss-content-sha256", "UNSIGNED-PAYLOAD"),
     )
 

@@ -18,7 +18,7 @@ from upload_url.policy import exact_base64
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
 METHODS = "GET, POST, OPTIONS"
@@ -178,10 +178,13 @@ def from_http(payload: dict[str, Any]) -> Request:
         if decoded is None:
             raise errors.InvalidEvent("The event's body is not the base64 that isBase64Encoded promises.")
         body = decoded
-    headers: dict[str, str] = {}
-    for name, value in _strings(payload, "headers").items():
-        low = name.lower()
-        headers[low] = f"{headers[low]},{value}" if low in headers else value
+    given = _strings(payload, "headers")
+    headers = {name.lower(): value for name, value in given.items()}
+    if len(headers) < len(given):  # some names differ in case alone
+        headers = {}
+        for name, value in given.items():
+            low = name.lower()
+            headers[low] = f"{headers[low]},{value}" if low in headers else value
     return Request(method, headers, _strings(payload, "queryParameters"), body)
 
 
@@ -274,9 +277,16 @@ def _strings(parent: dict[str, Any], name: str) -> dict[str, str]:
     return table
 
 
-def _parse(data: bytes | str, decode: Callable[[str], Any] | None = None) -> Any:
+def _parse(data: bytes | str, decoder: json.JSONDecoder | None = None) -> Any:
+    decoder = decoder or _STRICT
     try:
-        return (decode or _STRICT)(data if isinstance(data, str) else data.decode())
+        text = data if isinstance(data, str) else data.decode()
+        if text[0] == "{":
+            # decode() without its two searches for blanks, 1 of 36 us.
+            value, end = decoder.raw_decode(text)
+            if end == len(text):
+                return value
+        return decoder.decode(text)
     except UnicodeDecodeError as error:
         raise errors.InvalidJson("It is not UTF-8.") from error
     except RecursionError as error:
@@ -296,5 +306,5 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is no JSON")
 
 
-_LENIENT = json.JSONDecoder(parse_constant=_no_constant).decode
-_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant).decode
+_LENIENT = json.JSONDecoder(parse_constant=_no_constant)
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)

@@ -74,6 +74,7 @@ def presign(
     scope = f"{date[:8]}/{region}/{product}/{TERMINATOR}"
     signed_headers = {name.lower(): value for name, value in headers.items()} if headers else {}
     additional = effective_additional_headers(additional_headers, signed_headers)
+    additional_names = ";".join(additional)
 
     # Names and values, encoded: those written out here are what their encoding would give.
     parameters = {
@@ -85,7 +86,7 @@ def presign(
     if credentials.security_token:
         parameters["x-oss-security-token"] = encode(credentials.security_token)
     if additional:
-        parameters["x-oss-additional-headers"] = encode(additional)
+        parameters["x-oss-additional-headers"] = encode(additional_names)
     if query:
         parameters.update([(encode(name), encode(value)) for name, value in query.items()])
 
@@ -96,7 +97,7 @@ def presign(
         f"/{bucket}/{path}",
         query_string,
         canonical_headers(signed_headers, additional),
-        additional,
+        additional_names,
         signed_headers.get("x-oss-content-sha256", "UNSIGNED-PAYLOAD"),
     )
     key_of_the_day = signing_key(credentials.access_key_secret, date[:8], region, product)
@@ -116,25 +117,24 @@ def canonical_query(parameters: Mapping[str, str]) -> str:
     return "&".join([f"{name}={value}" if value else name for name, value in sorted(parameters.items())])
 
 
-def canonical_headers(headers: Mapping[str, str], additional_headers: str) -> str:
+def canonical_headers(headers: Mapping[str, str], additional_headers: list[str]) -> str:
     """The signed headers (names lowered) in byte order of their names, each line with its line feed."""
-    chosen = additional_headers.split(";")
     return "".join(
         [
-            f"{name}:{headers[name].strip()}\n"
-            for name in sorted(headers)
-            if is_signed_by_default(name) or name in chosen
+            f"{name}:{value.strip()}\n"
+            for name, value in sorted(headers.items())
+            if is_signed_by_default(name) or name in additional_headers
         ]
     )
 
 
-def effective_additional_headers(names: Iterable[str], headers: Mapping[str, str]) -> str:
-    """What `x-oss-additional-headers` says: names lowered, sorted, joined by `;`.
+def effective_additional_headers(names: Iterable[str], headers: Mapping[str, str]) -> list[str]:
+    """What `x-oss-additional-headers` lists: names lowered and sorted.
 
     A name that is absent from the request or signed by default is dropped, as all official SDKs do.
     """
-    return ";".join(
-        sorted({low for name in names if (low := name.lower()) in headers and not is_signed_by_default(low)})
+    return sorted(
+        {low for name in names if (low := name.lower()) in headers and not is_signed_by_default(low)}
     )
 
 
