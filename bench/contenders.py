@@ -100,8 +100,10 @@ def _files(packages: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
         seen.add(name)
         found = distribution(name)
         for file in found.files or ():
-            if ".." not in file.parts and file.suffix != ".pyc":
-                yield str(file), Path(str(file.locate()))
+            location = Path(str(file.locate()))
+            # The list that an old pip leaves of a package without a wheel has files that it did not install.
+            if ".." not in file.parts and file.suffix != ".pyc" and location.is_file():
+                yield str(file), location
         for requirement in map(Requirement, found.requires or ()):
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 waiting.append(requirement.name)
