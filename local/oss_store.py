@@ -20,6 +20,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
+try:
+    import fcntl
+except ImportError:  # Windows: there the folder is not kept for one
+    fcntl = None  # type: ignore[assignment]
+
 
 class Stored(NamedTuple):
     """An object."""
@@ -55,26 +60,28 @@ class Store:
         root: the folder; None is a temporary one.
 
     Raises:
-        OSError: the folder cannot be made or read.
+        OSError: the folder cannot be made or read, or another store uses it.
         ValueError: a JSON file in it is none of ours.
     """
 
     def __init__(self, root: Path | None) -> None:
-        self._remove: Callable[[], object] = lambda: None
-        if root is None:
-            root = Path(tempfile.mkdtemp(prefix="oss-"))
-            self._remove = weakref.finalize(self, shutil.rmtree, root, ignore_errors=True)
-        self._root = root
-        self._incoming = root / ".incoming"
+        temporary = root is None
+        self._root = root or Path(tempfile.mkdtemp(prefix="oss-"))
+        self._incoming = self._root / ".incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
+        self._leave: Callable[[], object] = (
+            weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
+            if temporary
+            else weakref.finalize(self, os.close, _claim(self._root))
+        )
         for broken in self._incoming.iterdir():  # a process was killed inside an upload
             broken.unlink()
         self._lock = threading.Lock()
-        self._index = {(it.bucket, it.key): it for it in map(_load, root.glob("*/.index/*.json"))}
+        self._index = {(it.bucket, it.key): it for it in map(_load, self._root.glob("*/.index/*.json"))}
 
     def close(self) -> None:
-        """Remove the folder, if it is a temporary one."""
-        self._remove()
+        """Leave the folder to others; remove it, if it is a temporary one."""
+        self._leave()
 
     def all(self) -> dict[tuple[str, str], Stored]:
         """Every object, by bucket and key."""
@@ -133,6 +140,21 @@ class Store:
             if old is not None:
                 _index_file(self._root / bucket, key).unlink(missing_ok=True)
                 old.path.unlink(missing_ok=True)
+
+
+def _claim(folder: Path) -> int:
+    """A descriptor that keeps every other process out of the folder for as long as it is open.
+
+    Two stores would not see each other's objects, and take each other's uploads for broken ones.
+    """
+    claim = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        if fcntl is not None:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(claim)
+        raise BlockingIOError(error.errno, "another OSS stand-in uses it", str(folder)) from None
+    return claim
 
 
 def _index_file(folder: Path, key: str) -> Path:

@@ -292,6 +292,17 @@ def test_the_printed_session_stores_the_file(tmp_path: Path) -> None:
     ]
 
 
+def test_a_folder_that_another_process_uses_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("hello")
+
+    with serving("--data", tmp_path / "data"):
+        done = local("--data", tmp_path / "data", file)
+
+    assert done.returncode == 1
+    assert done.stderr == f"local: {tmp_path / 'data'}: another OSS stand-in uses it\n"
+
+
 def test_ports_may_be_chosen() -> None:
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
         ports = [first.getsockname()[1], second.getsockname()[1]]

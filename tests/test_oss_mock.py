@@ -209,6 +209,17 @@ def test_objects_in_a_folder_are_there_again_next_time(tmp_path: Path) -> None:
     assert list((tmp_path / "new" / ".incoming").iterdir()) == []
 
 
+def test_a_folder_is_for_one_stand_in_at_a_time(tmp_path: Path) -> None:
+    first = Oss([BUCKET], data=tmp_path)
+
+    with pytest.raises(BlockingIOError, match="another OSS stand-in uses it"):
+        Oss([BUCKET], data=tmp_path)
+
+    first.close()
+    first.close()
+    Oss([BUCKET], data=tmp_path).close()
+
+
 def test_a_folder_with_other_peoples_files_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "package.json").write_text('{"name": "other"}')
