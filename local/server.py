@@ -83,6 +83,8 @@ def serve(
 ) -> Iterator[str]:
     """Answer requests on a port until the block ends, and give the address.
 
+    What has come in by then is still answered; connections that wait for a request are ended.
+
     Args:
         answer: is called in a thread per connection.
         refuse: makes the answer to what is not HTTP, and to an exception in `answer`.
@@ -101,6 +103,7 @@ def serve(
         finally:
             server.shutdown()
             thread.join()
+            server.end_waiting()
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -114,7 +117,35 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.answer = answer
         self.refuse = refuse
         self.idle = idle
+        self._waiting: set[socket.socket] = set()
+        self._ended = False
+        self._lock = threading.Lock()
         super().__init__(address, _Connection)
+
+    @contextlib.contextmanager
+    def waiting(self, connection: socket.socket) -> Iterator[None]:
+        """While it waits for a request.
+
+        Raises:
+            ConnectionAbortedError: there is nobody to answer one any more.
+        """
+        with self._lock:
+            if self._ended:
+                raise ConnectionAbortedError
+            self._waiting.add(connection)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting.discard(connection)
+
+    def end_waiting(self) -> None:
+        """End the connections that wait, now and later."""
+        with self._lock:
+            self._ended = True
+            for connection in self._waiting:
+                with contextlib.suppress(OSError):  # the client was faster
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away is no news; anything else is ours to mend."""
@@ -162,7 +193,8 @@ class _Connection(socketserver.StreamRequestHandler):
     def _one_request(self) -> bool:
         """Answer one request; whether there may be another."""
         try:
-            head = self._head()
+            with self.server.waiting(self.connection):
+                head = self._head()
             if head is None:
                 return False
             body = self._body(head)

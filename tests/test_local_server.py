@@ -572,3 +572,40 @@ def upload(address: str, url: str, size: int) -> int:
         headers = {"Host": HOST, "Content-Length": str(size)}
         connection.request("PUT", url.partition(HOST)[2], body=Zeros(size), headers=headers)
         return connection.getresponse().status
+
+
+# ---- the end ----
+
+
+def test_a_waiting_connection_ends_with_the_block() -> None:
+    def answer(method: str, url: str, headers: object, body: object) -> server.Answer:
+        return refuse(200, "")
+
+    with contextlib.ExitStack() as clients:
+        with server.serve(answer, refuse=refuse) as address:
+            fresh = clients.enter_context(connected(address))
+            used = clients.enter_context(connected(address))
+            used.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert one_answer(used) == (200, b"")
+
+        assert until_closed(fresh) == b""
+        assert until_closed(used) == b""
+
+
+def test_a_request_that_has_come_is_answered_after_the_block_too() -> None:
+    come, go_on = threading.Event(), threading.Event()
+
+    def answer(method: str, url: str, headers: object, body: object) -> server.Answer:
+        come.set()
+        assert go_on.wait(20)
+        return refuse(200, "done")
+
+    with contextlib.ExitStack() as clients:
+        with server.serve(answer, refuse=refuse) as address:
+            client = clients.enter_context(connected(address))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert come.wait(20)
+        go_on.set()
+
+        assert one_answer(client) == (200, b"done")
+        assert until_closed(client) == b""
