@@ -22,8 +22,9 @@ from bench.contenders import CONTENDERS, HERE, ROOT, Contender, stage
 
 #: CPUs: the least that FC gives (128 MB goes with it), and what its tool sets when nothing is said (512 MB)
 QUOTAS = (0.05, 0.35)
-#: Whose warm calls valgrind counts: the bars' own. One of boto3's whole handler takes it half a second.
-WARM_COUNTED = ("limit", "native", "oss2-snippet")
+#: Those that the bars are about. They are measured more often where time is dealt out in steps of 0.1 s, and
+#: alone where it takes long: valgrind needs half a second for one of boto3's warm calls.
+BARRED = ("limit", "native", "oss2-snippet")
 Samples = dict[str, list[float]]
 
 
@@ -78,8 +79,8 @@ def run(contenders: list[Contender], quick: bool) -> dict[str, object]:
     for cpus in QUOTAS:
         say(f"cold starts, held to {cpus} CPU")
         held = [(c, mode) for c, mode in cases if c.name != "oss2-signer"]
-        if quick:
-            held = [(c, "bytecode") for c, mode in held if c.name in ("limit", "native", "oss2-snippet")][::2]
+        barred = [(c, mode) for c, mode in held if c.name in BARRED]
+        held = [(c, mode) for c, mode in barred if mode == "bytecode"] if quick else held + barred
         try:
             with measure.quota(cpus) as group:
                 samples |= rounds(
@@ -162,7 +163,7 @@ def instructions(cases: list[tuple[Contender, str]], quick: bool) -> Samples:
             f"instructions/{c.name}/{what}/warm": pool.submit(measure.instructions_per_call, c, mode, what)
             for c, mode in cases
             for what in ("signing", "handler")
-            if mode == "bytecode" and c.name in WARM_COUNTED
+            if mode == "bytecode" and c.name in BARRED
         }
         return {name: [found.result()] for name, found in waiting.items()}
 
