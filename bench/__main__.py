@@ -82,13 +82,12 @@ def run(contenders: list[Contender], quick: bool) -> dict[str, object]:
         barred = [(c, mode) for c, mode in held if c.name in BARRED]
         held = [(c, mode) for c, mode in barred if mode == "bytecode"] if quick else held + barred
         try:
-            with measure.quota(cpus) as group:
-                samples |= rounds(
-                    1 if quick else 5 if cpus < 0.1 else 7,
-                    held,
-                    f"quota-{cpus}",
-                    lambda contender, mode, group=group: measure.cold(contender, mode, group),
-                )
+            samples |= rounds(
+                1 if quick else 5 if cpus < 0.1 else 7,
+                held,
+                f"quota-{cpus}",
+                functools.partial(measure.held, cpus=cpus),
+            )
         except OSError as error:
             notes.append(
                 f"No CPU quota of {cpus}: this system does not allow setting one ({error.strerror})."

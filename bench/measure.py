@@ -77,6 +77,18 @@ def cold(contender: Contender, mode: str, group: Path | None = None) -> dict[str
     return {"cpu": usage.ru_utime + usage.ru_stime, "wall": wall}
 
 
+def held(contender: Contender, mode: str, *, cpus: float) -> dict[str, float]:
+    """The same with so many CPUs, in a control group of its own.
+
+    As every instance is: what one process overdraws the kernel takes from the next one in its group.
+
+    Raises:
+        OSError: This system does not let us make one.
+    """
+    with quota(cpus) as group:
+        return cold(contender, mode, group)
+
+
 def inside(contender: Contender, mode: str, bootstrap: bool) -> dict[str, float]:
     """A start from inside: CPU and wall seconds from `import index` to the answer, peak memory in KB.
 
