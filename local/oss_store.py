@@ -147,10 +147,11 @@ def _claim(folder: Path) -> int:
 
     Two stores would not see each other's objects, and take each other's uploads for broken ones.
     """
-    claim = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
+    if fcntl is None:
+        return os.open(os.devnull, os.O_RDONLY)
+    claim = os.open(folder, os.O_RDONLY)
     try:
-        if fcntl is not None:
-            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(claim)
         raise BlockingIOError(error.errno, "another OSS stand-in uses it", str(folder)) from None
