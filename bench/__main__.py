@@ -4,6 +4,7 @@ import argparse
 import datetime
 import functools
 import json
+import math
 import os
 import platform
 import random
@@ -22,9 +23,10 @@ from bench.contenders import CONTENDERS, HERE, ROOT, Contender, stage
 
 #: CPUs: the least that FC gives (128 MB goes with it), and what its tool sets when nothing is said (512 MB)
 QUOTAS = (0.05, 0.35)
-#: Those that the bars are about. They are measured more often where time is dealt out in steps of 0.1 s, and
-#: alone where it takes long: valgrind needs half a second for one of boto3's warm calls.
-BARRED = ("limit", "native", "oss2-snippet")
+#: Those that the bars are about, and how often each starts while the others start once, where a quota deals
+#: out time in steps of 0.1 s: a short start is a few steps more or less, a long one does not need that many.
+#: They are measured alone where it takes long: valgrind needs half a second for one of boto3's warm calls.
+BARRED = {"limit": 12, "native": 12, "oss2-snippet": 2}
 Samples = dict[str, list[float]]
 
 
@@ -70,7 +72,7 @@ def run(contenders: list[Contender], quick: bool) -> dict[str, object]:
     for contender, mode in cases:
         samples |= package_size(contender, mode)
     say("cold starts")
-    samples |= rounds(3 if quick else 31, cases, "cold", measure.cold)
+    samples |= rounds(3 if quick else 61, cases, "cold", measure.cold)
     say("cold starts, after FC's bootstrap")
     samples |= rounds(3 if quick else 11, cases, "added", functools.partial(measure.inside, bootstrap=True))
     samples |= rounds(1 if quick else 5, cases, "alone", functools.partial(measure.inside, bootstrap=False))
@@ -78,9 +80,12 @@ def run(contenders: list[Contender], quick: bool) -> dict[str, object]:
     samples |= warm(contenders, 3 if quick else 15)
     for cpus in QUOTAS:
         say(f"cold starts, held to {cpus} CPU")
-        held = [(c, mode) for c, mode in cases if c.name != "oss2-signer"]
-        barred = [(c, mode) for c, mode in held if c.name in BARRED]
-        held = [(c, mode) for c, mode in barred if mode == "bytecode"] if quick else held + barred
+        held = [
+            (c, mode)
+            for c, mode in cases
+            for _ in range(BARRED.get(c.name, 1))
+            if c.name != "oss2-signer" and (not quick or (c.name in BARRED and mode == "bytecode"))
+        ]
         try:
             samples |= rounds(
                 1 if quick else 5 if cpus < 0.1 else 7,
@@ -103,11 +108,25 @@ def run(contenders: list[Contender], quick: bool) -> dict[str, object]:
         growth = measure.growth(100_000 if quick else 1_000_000)
     return {
         "about": about() | {"quick": quick, "notes": notes},
-        "figures": {
-            name: {"median": statistics.median(values), "least": min(values), "n": len(values)}
-            for name, values in samples.items()
-        },
+        "figures": {name: summary(values) for name, values in samples.items()},
         "growth": growth,
+    }
+
+
+def summary(values: list[float]) -> dict[str, float]:
+    """What is kept of a figure's samples; the standard errors say how far another run may be from this one.
+
+    The median's is that of a normal distribution with these quartiles: one disturbed start is no matter then.
+    """
+    root = math.sqrt(len(values))
+    low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+    return {
+        "median": statistics.median(values),
+        "median_error": 1.25 * (high - low) / 1.35 / root,
+        "mean": statistics.mean(values),
+        "mean_error": statistics.pstdev(values) / root,
+        "least": min(values),
+        "n": len(values),
     }
 
 

@@ -1,6 +1,7 @@
 """Result files as tables and charts, and the difference of two of them."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,25 @@ class Figures:
     def __init__(self, results: Mapping[str, Any]) -> None:
         self._figures = results["figures"]
 
-    def __call__(self, name: str, kind: str = "median") -> float | None:
-        """The median, or the least: `cold/native/bytecode/cpu`."""
-        found = self._figures.get(name)
-        return found[kind] if found else None
+    def __call__(self, name: str, kind: str = "") -> float | None:
+        """`cold/native/bytecode/cpu`: the median, or what `kind` says; under a quota, the mean.
 
-    def ratio(self, name: str, base: str) -> float | None:
-        """How many times the base."""
+        There a start is so many steps of 0.1 s, and their median is such a step too.
+        """
+        found = self._figures.get(name)
+        return found[kind or self._kind(name)] if found else None
+
+    def ratio(self, name: str, base: str) -> tuple[float, float] | None:
+        """How many times the base, and the standard error as a part of that."""
         one, other = self(name), self(base)
-        return one / other if one is not None and other else None
+        if one is None or not other:
+            return None
+        errors = [self._figures[each][self._kind(each) + "_error"] for each in (name, base)]
+        return one / other, math.hypot(errors[0] / one, errors[1] / other)
+
+    @staticmethod
+    def _kind(name: str) -> str:
+        return "mean" if name.startswith("quota") else "median"
 
 
 def write(folder: Path) -> None:
@@ -38,8 +49,8 @@ def write(folder: Path) -> None:
     parts = [
         "# Results\n\n"
         "Written by `make bench`; what a figure means and how to repeat it: [README.md](README.md).\n"
-        "Medians; *with bytecode / without* means the function's own code and packages, as the "
-        "standard library always has its own.\n"
+        "Medians, under a quota means; *with bytecode / without* is about the function's own code and "
+        "packages, as the standard library always has its own.\n"
     ]
     for number, document in enumerate(documents):
         figures = Figures(document)
@@ -225,7 +236,10 @@ def _bars(figures: Figures) -> str:
     for words, one, other, bar in rows:
         ratio = figures.ratio(one, other)
         if ratio is not None:
-            lines.append([words, _times(ratio), _times(bar), "yes" if ratio <= bar else "**no**"])
+            times, error = ratio
+            lines.append(
+                [words, _times(times), f"{error:.1%}", _times(bar), "yes" if times <= bar else "**no**"]
+            )
     for mode, kilobytes in (("source", 24), ("bytecode", 64)):
         size = figures(f"package/native/{mode}/zip_bytes")
         if size:
@@ -233,11 +247,12 @@ def _bars(figures: Figures) -> str:
                 [
                     f"package, {MODES[mode]}, zipped",
                     f"{size / 1024:.1f} KB",
+                    "",
                     f"{kilobytes} KB",
                     "yes" if size <= kilobytes * 1024 else "**no**",
                 ]
             )
-    return "### Against the bars\n\n" + _table(["", "measured", "bar", "met"], lines)
+    return "### Against the bars\n\n" + _table(["", "measured", "standard error", "bar", "met"], lines)
 
 
 def _times(ratio: float) -> str:
