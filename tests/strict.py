@@ -265,8 +265,9 @@ def _filled(value: Any, variables: Mapping[str, Any], environ: Mapping[str, str]
         if text is None:
             raise ValueError(f"{name} is not set")
         return text
-    if found := re.fullmatch(r"\$\{vars\.(\w+)\}", value):
-        return variables[found[1]]
     if found := re.fullmatch(r"\$\{json\(file\('([^']+)'\)\)\}", value):
         return json.loads((folder / found[1]).read_text())
-    raise ValueError(f"{value} is not understood")
+    filled = re.sub(r"\$\{vars\.(\w+)\}", lambda found: str(variables[found[1]]), value)
+    if "${" in filled:
+        raise ValueError(f"{value} is not understood")
+    return filled

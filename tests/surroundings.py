@@ -1,8 +1,15 @@
-"""The tests' own environment, without what the function reads from it."""
+"""The tests' own environment, without what the function reads from it; the Node.js packages they need."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
 
 #: How the names of settings, credentials and what Function Compute sets begin.
 PREFIXES = ("OSS_", "UPLOAD_", "CORS_", "ALIBABA_CLOUD_", "FC_")
@@ -10,3 +17,27 @@ PREFIXES = ("OSS_", "UPLOAD_", "CORS_", "ALIBABA_CLOUD_", "FC_")
 
 def bare_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(PREFIXES)}
+
+
+def node_packages() -> Path:
+    """Where the packages that tests/node names are installed, once. Skips the test if there is no npm."""
+    if shutil.which("npm") is None:
+        if os.environ.get("CI"):
+            pytest.fail("npm is missing")
+        pytest.skip("npm is missing")
+    source, target = ROOT / "tests" / "node", ROOT / "build" / "node"
+    target.mkdir(parents=True, exist_ok=True)
+    fresh = target / "package-lock.json"
+    lock = (source / "package-lock.json").read_text()
+    if not fresh.exists() or fresh.read_text() != lock or not (target / ".installed").exists():
+        shutil.copy(source / "package.json", target)
+        shutil.copy(source / "package-lock.json", target)
+        subprocess.run(
+            ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
+            cwd=target,
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
+        (target / ".installed").touch()
+    return target / "node_modules"

@@ -305,7 +305,7 @@ def test_private_files_beside_the_code_are_found(document, folder):
     assert "would be deployed" in " ".join(strict.faults(document, folder))
 
 
-@pytest.mark.parametrize("expression", ["${env(X)}", "${file('a')}", "a${vars.region}"])
+@pytest.mark.parametrize("expression", ["${env(X)}", "${file('a')}", "a${env('X')}"])
 def test_an_expression_that_is_not_understood_is_no_text(expression, folder):
     document = yaml.safe_load((folder / "s.yaml").read_text())
     document["name"] = expression

@@ -7,7 +7,6 @@ import datetime
 import io
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from oss2.credentials import StaticCredentialsProvider
 
 from local.oss import ACCESS_KEY_ID, BUCKET, CREDENTIALS, Oss, mock_oss, serve
 from local.oss_verify import Credential
+from tests import surroundings
 
 ROOT = Path(__file__).parents[1]
 PERMANENT = "LTAIpermanent"
@@ -228,32 +228,7 @@ def test_v2_raises_its_own_errors_for_refusals(oss: Oss) -> None:
 # ---- ali-oss ----
 
 
-@pytest.fixture(scope="session")
-def ali_oss() -> Path:
-    """The folder where the SDK is installed, once."""
-    if shutil.which("npm") is None:
-        if os.environ.get("CI"):
-            pytest.fail("npm is missing")
-        pytest.skip("npm is missing, so ali-oss is not tried")
-    source, target = ROOT / "tests" / "node", ROOT / "build" / "node"
-    target.mkdir(parents=True, exist_ok=True)
-    fresh = target / "package-lock.json"
-    lock = (source / "package-lock.json").read_text()
-    if not fresh.exists() or fresh.read_text() != lock or not (target / ".installed").exists():
-        shutil.copy(source / "package.json", target)
-        shutil.copy(source / "package-lock.json", target)
-        subprocess.run(
-            ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
-            cwd=target,
-            check=True,
-            capture_output=True,
-            timeout=120,
-        )
-        (target / ".installed").touch()
-    return target
-
-
-def test_ali_oss_puts_gets_heads_deletes_and_its_urls_upload(ali_oss: Path, access_key_id: str) -> None:
+def test_ali_oss_puts_gets_heads_deletes_and_its_urls_upload(access_key_id: str) -> None:
     oss = Oss(credentials=KNOWN)
     known = KNOWN[access_key_id]
     with contextlib.closing(oss), serve(oss):
@@ -267,7 +242,7 @@ def test_ali_oss_puts_gets_heads_deletes_and_its_urls_upload(ali_oss: Path, acce
                 known.secret,
                 known.token or "",
             ],
-            env={**os.environ, "NODE_PATH": str(ali_oss / "node_modules")},
+            env={**os.environ, "NODE_PATH": str(surroundings.node_packages())},
             capture_output=True,
             text=True,
             timeout=60,

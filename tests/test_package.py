@@ -120,16 +120,59 @@ def test_the_command_lays_out_anew_and_says_what(tmp_path):
 
     done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=120)
 
-    assert [words.partition("python")[2][:4] for words in done.stdout.splitlines()] == ["3.10", "3.12"]
+    assert len(done.stdout.splitlines()) == len(package.RUNTIMES)
+    for runtime, words in zip(package.RUNTIMES, done.stdout.splitlines(), strict=True):
+        version = runtime.removeprefix("python")
+        if package.find_python(runtime):
+            assert words == f"build/package: with bytecode for {runtime}"
+        else:
+            assert words.startswith(f"build/package: no bytecode for {runtime}: ")
+            assert f"`uv python install {version}`" in words
     assert (tmp_path / "build" / "package" / "index.py").exists()
     assert not (tmp_path / "build" / "package" / "old.py").exists()
 
 
+def program(path, line):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
+
+
 def test_a_python_that_does_not_run_is_no_python(tmp_path, monkeypatch):
-    (tmp_path / "python3.99").write_text("#!/bin/sh\nexit 127\n")
-    (tmp_path / "python3.99").chmod(0o755)
+    program(tmp_path / "python3.99", "exit 127")
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert package.find_python("3.99") is None
-    assert package.find_python("3.98") is None
-    assert package.find_python(HERE) == sys.executable
+    assert package.find_python("python3.99") is None
+    assert package.find_python("python3.98") is None
+    assert package.find_python(f"python{HERE}") == sys.executable
+
+
+def test_a_python_of_another_version_or_kind_makes_bytecode_for_nobody(tmp_path, monkeypatch):
+    program(tmp_path / "python3.99", "echo cpython-398")
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert package.find_python("python3.99") is None
+
+    program(tmp_path / "python3.99", "echo pypy399")
+
+    assert package.find_python("python3.99") is None
+
+
+@pytest.mark.parametrize(
+    ("keeper", "asked", "answer"),
+    [
+        ("uv", "python find --no-python-downloads 3.99", "bin/python"),
+        ("pyenv", "prefix 3.99", ""),
+        ("py", "-3.99 -c import sys; print(sys.executable)", "bin/python"),
+    ],
+)
+def test_a_python_that_no_path_leads_to_is_found_by_who_keeps_it(
+    keeper, asked, answer, tmp_path, monkeypatch
+):
+    python = tmp_path / "3.99" / "bin" / "python"
+    program(python, "echo cpython-399")
+    program(tmp_path / "tools" / keeper, f'[ "$*" = "{asked}" ] && echo {tmp_path / "3.99" / answer}')
+    monkeypatch.setenv("PATH", str(tmp_path / "tools"))
+
+    assert package.find_python("python3.99") == str(python)
+    assert package.find_python("python3.98") is None
