@@ -56,7 +56,7 @@ $(VENV)/.made: requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	touch $@
 
-bench: $(VENV)/.made ## speed beside the alternatives, some 18 minutes; ARGS=--quick for a look
+bench: $(VENV)/.made ## speed beside the alternatives, some 23 minutes; ARGS=--quick for a look
 	cd bench && npm ci --no-audit --no-fund --loglevel=error || echo "no npm: the Node.js contenders are left out"
 	$(BIN)/python -m bench $(ARGS)
 
