@@ -48,17 +48,24 @@ UNBOUND = {"content-type": "application/octet-stream", "x-oss-storage-class": "S
 TOKEN = "Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln-_~+/= \"q\" \\ 'a' $(b), 100 %"
 
 
+def build(name):
+    """Whether the client's toolchain is here; if it is, the client is built."""
+    missing = [tool for tool in TOOLS[name] if shutil.which(tool) is None]
+    if missing and os.environ.get("CI") == "true":
+        pytest.fail(f"{name} needs {', '.join(missing)}; see clients/README.md")
+    if missing:
+        return False
+    built = subprocess.run([CLIENTS / name / "run"], capture_output=True, timeout=300)
+    if built.returncode != 2:
+        pytest.fail(f"{name} does not build:\n{built.stderr.decode()}")
+    return True
+
+
 @pytest.fixture(scope="session", params=TOOLS)
 def client(request):
     """The name of a client that is built."""
-    missing = [tool for tool in TOOLS[request.param] if shutil.which(tool) is None]
-    if missing and os.environ.get("CI") == "true":
-        pytest.fail(f"{request.param} needs {', '.join(missing)}; see clients/README.md")
-    if missing:
-        pytest.skip(f"{request.param} needs {', '.join(missing)}; see clients/README.md")
-    built = subprocess.run([CLIENTS / request.param / "run"], capture_output=True, timeout=300)
-    if built.returncode != 2:
-        pytest.fail(f"{request.param} does not build:\n{built.stderr.decode()}")
+    if not build(request.param):
+        pytest.skip(f"{request.param} needs {', '.join(TOOLS[request.param])}; see clients/README.md")
     return request.param
 
 

@@ -10,8 +10,11 @@ import java.net.URL;
 import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Timer;
+import java.util.TimerTask;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executor;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -32,11 +35,13 @@ import java.util.regex.Pattern;
  */
 public final class Upload {
     private static final int CONNECT_MILLIS = 10_000;
-    private static final int SILENT_MILLIS = 300_000; // for the answer; the upload itself may take as long as it needs
+    private static final int ASK_MILLIS = 60_000;
+    private static final int SILENT_MILLIS = 300_000; // nothing sent or received; an upload may take as long as it needs
     private static final int MAX_ANSWER_BYTES = 65536;
 
     private volatile boolean cancelled;
     private volatile HttpURLConnection connection;
+    private volatile long moved; // System.nanoTime() when something was sent last
 
     /** The function or OSS answered, but not with a yes. Any other IOException: there was no usable answer. */
     public static final class Refused extends IOException {
@@ -81,7 +86,7 @@ public final class Upload {
         void sent(long bytes, long size);
     }
 
-    /** Called on the executor that {@link #start} was given. After {@link #cancel}, {@code failed} says so. */
+    /** Called on the executor that {@link #start} was gaveUp. After {@link #cancel}, {@code failed} says so. */
     public interface Listener extends Progress {
         void stored(String key);
 
@@ -200,7 +205,7 @@ public final class Upload {
             }
             json.put("Authorization", authorization);
         }
-        Reply reply = send("POST", endpoint, json, question.length, out -> out.write(question));
+        Reply reply = send("POST", endpoint, json, question.length, out -> out.write(question), ASK_MILLIS);
         if (reply.status != 200) {
             throw refusal(reply);
         }
@@ -224,7 +229,7 @@ public final class Upload {
             try (InputStream in = source.open()) {
                 copy(in, out, size, progress);
             }
-        });
+        }, SILENT_MILLIS);
         if (reply.status != 200) {
             throw refusal(reply);
         }
@@ -235,6 +240,7 @@ public final class Upload {
         long sent = 0;
         for (int count = in.read(chunk); count > 0 && !cancelled; count = in.read(chunk)) {
             out.write(chunk, 0, count);
+            moved = System.nanoTime();
             long before = sent * 100 / size;
             sent += count;
             if (progress != null && sent * 100 / size != before) {
@@ -281,8 +287,12 @@ public final class Upload {
         void write(OutputStream out) throws IOException;
     }
 
-    /** One request and what came back, the body cut at 64 KB. Redirects are answers, not followed. */
-    private Reply send(String method, String url, Map<String, String> headers, long size, Writer body) throws IOException {
+    /**
+     * One request and what came back, the body cut at 64 KB. Redirects are answers, not followed. It fails where nothing
+     * is sent or received for {@code silence} milliseconds.
+     */
+    private Reply send(String method, String url, Map<String, String> headers, long size, Writer body, int silence)
+            throws IOException {
         if (!url.matches("(?is)https?://[^/].*")) {
             throw new IOException("the address is not http or https");
         }
@@ -300,12 +310,24 @@ public final class Upload {
         }
         open.setInstanceFollowRedirects(false);
         open.setConnectTimeout(CONNECT_MILLIS);
-        open.setReadTimeout(SILENT_MILLIS);
+        open.setReadTimeout(silence);
         open.setDoOutput(true);
         if (!method.equals("POST")) { // a question may be held in memory: if streamed, the JDK hides a 401's answer
             open.setFixedLengthStreamingMode(size); // else the body is held in memory, or sent chunked
         }
         connection = open;
+        moved = System.nanoTime();
+        AtomicBoolean gaveUp = new AtomicBoolean();
+        Timer watch = new Timer("upload-watch", true); // HttpURLConnection limits its waiting to read, not to write
+        watch.schedule(new TimerTask() {
+            @Override
+            public void run() {
+                if (System.nanoTime() - moved > silence * 1_000_000L) {
+                    gaveUp.set(true);
+                    open.disconnect();
+                }
+            }
+        }, silence, silence / 10);
         try {
             if (cancelled) {
                 throw new IOException("cancelled");
@@ -313,13 +335,16 @@ public final class Upload {
             try (OutputStream out = open.getOutputStream()) {
                 body.write(out);
             }
+            watch.cancel();
             int status = open.getResponseCode();
             try (InputStream answer = status >= 400 ? open.getErrorStream() : open.getInputStream()) {
                 return new Reply(status, answer == null ? "" : start(answer));
             }
         } catch (IOException error) {
-            throw new IOException("no answer from " + host(url) + ": " + reason(error));
+            String reason = gaveUp.get() ? "nothing sent for " + silence / 1000 + " seconds" : reason(error);
+            throw new IOException("no answer from " + host(url) + ": " + reason);
         } finally {
+            watch.cancel();
             connection = null;
             open.disconnect();
         }

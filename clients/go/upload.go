@@ -10,6 +10,7 @@ package upload
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ import (
 const (
 	connectTime    = 10 * time.Second
 	askTime        = 60 * time.Second
-	silentTime     = 300 * time.Second // from the last byte sent to the answer; the upload may take as long as it needs
+	silentTime     = 300 * time.Second // nothing sent or received for so long; an upload may take as long as it needs
 	maxAnswerBytes = 65536
 )
 
@@ -209,9 +210,28 @@ var client = &http.Client{
 
 func transport() *http.Transport {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.DialContext = (&net.Dialer{Timeout: connectTime}).DialContext
-	transport.ResponseHeaderTimeout = silentTime
+	dialer := &net.Dialer{Timeout: connectTime}
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		connection, err := dialer.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return impatient{connection}, nil
+	}
 	return transport
+}
+
+// impatient is a connection that fails when nothing has moved on it for silentTime.
+type impatient struct{ net.Conn }
+
+func (c impatient) Read(into []byte) (int, error) {
+	c.SetReadDeadline(time.Now().Add(silentTime))
+	return c.Conn.Read(into)
+}
+
+func (c impatient) Write(from []byte) (int, error) {
+	c.SetDeadline(time.Now().Add(silentTime)) // who waits for the answer waits on while something goes out
+	return c.Conn.Write(from)
 }
 
 // send makes one request and gives what came back, the body cut at 64 KB. Redirects are answers, not followed.

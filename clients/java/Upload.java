@@ -1,6 +1,7 @@
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.PrintStream;
+import java.io.UncheckedIOException;
 import java.net.ConnectException;
 import java.net.URI;
 import java.net.http.HttpClient;
@@ -17,7 +18,13 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Flow;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -33,7 +40,8 @@ import java.util.regex.Pattern;
  */
 public final class Upload {
     private static final Duration CONNECT_TIME = Duration.ofSeconds(10);
-    private static final Duration ASK_TIME = Duration.ofSeconds(60); // an upload may take as long as it needs
+    private static final Duration ASK_TIME = Duration.ofSeconds(60);
+    private static final Duration SILENT_TIME = Duration.ofSeconds(300); // an upload may take as long as it needs
     private static final int MAX_ANSWER_BYTES = 65536;
 
     // HTTP/1.1: over plain http the client would otherwise ask every server, and every proxy, for an upgrade to h2c.
@@ -139,7 +147,7 @@ public final class Upload {
             }
             json.put("Authorization", authorization);
         }
-        Reply reply = send("POST", endpoint, json, BodyPublishers.ofString(question), ASK_TIME);
+        Reply reply = send("POST", endpoint, json, BodyPublishers.ofString(question), null, ASK_TIME);
         if (reply.status != 200) {
             throw refusal(reply);
         }
@@ -159,13 +167,14 @@ public final class Upload {
     public static void put(String method, String url, Map<String, String> headers, Path file, Progress progress)
             throws IOException, InterruptedException {
         BodyPublisher body = BodyPublishers.ofFile(file); // knows its length; ofInputStream does not, and is sent chunked
-        Reply reply = send(method, url, headers, progress == null ? body : counted(body, progress), null);
+        Reply reply = send(method, url, headers, body, progress, SILENT_TIME);
         if (reply.status != 200) {
             throw refusal(reply);
         }
     }
 
-    private static BodyPublisher counted(BodyPublisher body, Progress progress) {
+    /** The body, noting in {@code moved} when something of it was sent last. */
+    private static BodyPublisher watched(BodyPublisher body, AtomicLong moved, Progress progress) {
         return new BodyPublisher() {
             @Override
             public long contentLength() {
@@ -185,7 +194,10 @@ public final class Upload {
                     @Override
                     public void onNext(ByteBuffer chunk) {
                         sent += chunk.remaining();
-                        progress.sent(sent, body.contentLength());
+                        moved.set(System.nanoTime());
+                        if (progress != null) {
+                            progress.sent(sent, body.contentLength());
+                        }
                         subscriber.onNext(chunk);
                     }
 
@@ -232,35 +244,69 @@ public final class Upload {
         }
     }
 
-    /** One request and what came back, the body cut at 64 KB. Redirects are answers, not followed. */
-    private static Reply send(String method, String url, Map<String, String> headers, BodyPublisher body, Duration limit)
-            throws IOException, InterruptedException {
+    /**
+     * One request and what came back, the body cut at 64 KB. Redirects are answers, not followed. Whoever sends and
+     * hears nothing for {@code silence} is told so: a connection that died unnoticed would keep him waiting for ever.
+     */
+    private static Reply send(String method, String url, Map<String, String> headers, BodyPublisher body, Progress progress,
+            Duration silence) throws IOException, InterruptedException {
         if (!url.matches("(?is)https?://[^/].*")) {
             throw new IOException("the address is not http or https");
         }
+        AtomicLong moved = new AtomicLong(System.nanoTime());
         HttpRequest request;
         try {
-            HttpRequest.Builder builder = HttpRequest.newBuilder(URI.create(url)).method(method, body);
+            HttpRequest.Builder builder = HttpRequest.newBuilder(URI.create(url)).method(method, watched(body, moved, progress));
             headers.forEach(builder::header);
-            if (limit != null) {
-                builder.timeout(limit);
-            }
             request = builder.build();
         } catch (IllegalArgumentException error) {
             throw new IOException("the URL or a header cannot be sent"); // its message quotes the URL, and that is a secret
         }
+        CompletableFuture<HttpResponse<InputStream>> response = null;
         try {
-            HttpResponse<InputStream> response = CLIENT.send(request, BodyHandlers.ofInputStream());
-            try (InputStream answer = response.body()) {
-                byte[] start = answer.readNBytes(MAX_ANSWER_BYTES);
-                return new Reply(response.statusCode(), new String(start, StandardCharsets.UTF_8));
-            }
+            response = CLIENT.sendAsync(request, BodyHandlers.ofInputStream());
+            return heard(response.thenApplyAsync(Upload::cut), moved, silence);
         } catch (IllegalArgumentException error) {
             throw new IOException("the URL cannot be sent"); // its port is looked at only now
         } catch (IOException error) {
             // Java's ConnectException has no message.
             String reason = error instanceof ConnectException ? "could not connect" : reason(error);
             throw new IOException("no answer from " + host(url) + ": " + reason);
+        } finally {
+            if (response != null) {
+                response.cancel(true); // from Java 16 on it closes the connection, if there is still one
+            }
+        }
+    }
+
+    private static Reply heard(Future<Reply> reply, AtomicLong moved, Duration silence) throws IOException, InterruptedException {
+        while (true) {
+            long left = silence.toNanos() - (System.nanoTime() - moved.get());
+            try {
+                return reply.get(Math.max(left, 0), TimeUnit.NANOSECONDS);
+            } catch (TimeoutException error) {
+                if (left <= 0) {
+                    throw new IOException("nothing for " + silence.toSeconds() + " seconds");
+                }
+            } catch (ExecutionException error) {
+                Throwable cause = error.getCause();
+                if (cause instanceof UncheckedIOException) {
+                    cause = cause.getCause();
+                }
+                if (cause instanceof IOException) {
+                    throw (IOException) cause;
+                }
+                throw new IllegalArgumentException(cause);
+            }
+        }
+    }
+
+    private static Reply cut(HttpResponse<InputStream> response) {
+        try (InputStream answer = response.body()) {
+            byte[] start = answer.readNBytes(MAX_ANSWER_BYTES);
+            return new Reply(response.statusCode(), new String(start, StandardCharsets.UTF_8));
+        } catch (IOException error) {
+            throw new UncheckedIOException(error);
         }
     }
 

@@ -11,6 +11,7 @@ function; metadata, storage class and whatever else the URL binds are in `header
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -21,7 +22,8 @@ from xml.sax.saxutils import unescape
 import requests
 
 CONNECT_SECONDS = 10
-SILENT_SECONDS = 300  # nothing sent or received for so long; the upload itself may take as long as it needs
+ASK_SECONDS = 60
+SILENT_SECONDS = 300  # nothing sent or received for so long; an upload may take as long as it needs
 MAX_ANSWER_BYTES = 65536
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -90,7 +92,7 @@ def ask(endpoint: str, file: str, content_type: str = "", *, authorization: str 
         if not re.fullmatch("[ -~]+", authorization):
             raise Failed("the authorization is not printable ASCII")
         headers["Authorization"] = authorization
-    status, body = send("POST", endpoint, headers, json.dumps(question).encode())
+    status, body = send("POST", endpoint, headers, json.dumps(question).encode(), ASK_SECONDS)
     if status != 200:
         raise refusal(status, body)
     try:
@@ -120,9 +122,10 @@ def put(
     size = size_of(file)
     with open(file, "rb") as opened:
         # requests takes a stream of no bytes for one of unknown length, and would send it chunked.
-        status, body = send(method, url, headers, Body(opened, size, progress) if size else b"")
+        body = Body(opened, size, progress) if size else b""
+        status, answer = send(method, url, headers, body, SILENT_SECONDS)
     if status != 200:
-        raise refusal(status, body)
+        raise refusal(status, answer)
 
 
 class Body:
@@ -161,11 +164,45 @@ def size_of(file: str) -> int:
         raise Failed(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def send(method: str, url: str, headers: Mapping[str, str], body) -> tuple[int, bytes]:
-    """One request and what came back, the body cut at 64 KB. Redirects are answers, not followed."""
+class Adapter(requests.adapters.HTTPAdapter):
+    """urllib3 gives to sending the time for connecting; here it gets that for reading."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def get_connection_with_tls_context(self, *args, **kwargs):
+        """From requests 2.32 on."""
+        return self.patient(super().get_connection_with_tls_context(*args, **kwargs))
+
+    def get_connection(self, *args, **kwargs):
+        """Before that."""
+        return self.patient(super().get_connection(*args, **kwargs))
+
+    def patient(self, pool):
+        """The pool, whose connections wait for longer once they are there."""
+        seconds = self.seconds
+
+        class Connection(pool.ConnectionCls):
+            def connect(self):
+                super().connect()
+                self.timeout = seconds
+                self.sock.settimeout(seconds)
+
+        pool.ConnectionCls = Connection
+        return pool
+
+
+def send(method: str, url: str, headers: Mapping[str, str], body, seconds: float) -> tuple[int, bytes]:
+    """One request and what came back, the body cut at 64 KB. Redirects are answers, not followed.
+
+    Raises:
+        Failed: no answer; also if nothing is sent or received for so many seconds.
+    """
     if not re.match(r"https?://[^/\s]", url, re.IGNORECASE):
         raise Failed("the address is not http or https")
-    with requests.Session() as session:
+    # The adapter, because a session reads a redirect's whole body even where it may not follow.
+    with requests.Session() as session, contextlib.closing(Adapter(seconds)) as adapter:
         try:
             # Some `auth` must be given: without, requests looks into ~/.netrc, and OSS refuses an
             # Authorization header beside a signed URL.
@@ -173,9 +210,7 @@ def send(method: str, url: str, headers: Mapping[str, str], body) -> tuple[int, 
             prepared = session.prepare_request(request)
             prepared.url = url  # as given: preparing decodes and joins some of it
             settings = session.merge_environment_settings(url, {}, True, None, None)
-            # The adapter, because a session reads a redirect's whole body even where it may not follow.
-            adapter = session.get_adapter(url)
-            with adapter.send(prepared, timeout=(CONNECT_SECONDS, SILENT_SECONDS), **settings) as response:
+            with adapter.send(prepared, timeout=(CONNECT_SECONDS, seconds), **settings) as response:
                 return response.status_code, response.raw.read(MAX_ANSWER_BYTES, decode_content=True)
         except (
             requests.RequestException,
