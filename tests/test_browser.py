@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 import index
 from local import fc, oss
+from tests.test_clients_patience import listening
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "clients/browser/README.md").read_text()
@@ -694,6 +696,39 @@ def test_an_upload_that_stalls_counts_as_a_lost_connection(page: Page, cloud: Cl
 
     cloud.bucket.answers.set()
     assert (error["code"], error["temporary"]) == ("NetworkError", True)
+
+
+@pytest.mark.parametrize("beginning", ["", "HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\n\r\n{"])
+def test_a_function_that_never_answers_counts_as_a_lost_connection(page: Page, beginning: str) -> None:
+    preflight = (
+        "HTTP/1.1 204 No Content\r\nAccess-Control-Allow-Origin: *\r\n"
+        "Access-Control-Allow-Headers: content-type\r\n\r\n"
+    )
+
+    def treat(connection: socket.socket) -> None:
+        while asked := connection.recv(65536):
+            connection.sendall((preflight if asked.startswith(b"OPTIONS") else beginning).encode())
+
+    with listening(treat) as function:
+        error = call(
+            page,
+            "(endpoint) => upload(endpoint, new Blob(['x']), { stallTimeout: 500, retries: 0 })",
+            function,
+        )
+
+    assert (error["code"], error["temporary"]) == ("NetworkError", True)
+    assert error["message"] == f"No answer from {function.removeprefix('http://')}."
+
+
+def test_an_upload_that_is_aborted_beforehand_asks_nobody(page: Page, cloud: Cloud) -> None:
+    error = call(
+        page,
+        "(endpoint) => upload(endpoint, new Blob(['x']), { signal: AbortSignal.abort() })",
+        cloud.function,
+    )
+
+    assert error["name"] == "AbortError"
+    assert cloud.asked == []
 
 
 def test_what_is_not_the_function_is_named_at_once(page: Page) -> None:

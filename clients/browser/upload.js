@@ -78,23 +78,37 @@ export async function upload(endpoint, file, { retries = 3, onRetry, ...options 
  * @param {object} [options.fields] more of the request, or other: {key}, {metadata: {k: "v"}}, {headers: {}}
  * @param {string} [options.authorization] "Bearer ...", where the function's trigger checks one
  * @param {AbortSignal} [options.signal]
+ * @param {number} [options.stallTimeout] milliseconds without an answer: the connection counts as lost
  */
-export async function ask(endpoint, file, { fields = {}, authorization, signal } = {}) {
+export async function ask(endpoint, file, { fields = {}, authorization, signal, stallTimeout = 60_000 } = {}) {
+  signal?.throwIfAborted();
   const address = new URL(endpoint, document.baseURI);
   const headers = { "Content-Type": "application/json", ...(authorization && { Authorization: authorization }) };
   const filename = "key" in fields ? undefined : file.name || undefined;
   const body = JSON.stringify({ filename, contentType: file.type || undefined, size: file.size, ...fields });
 
+  const patience = new AbortController();
+  const abort = () => patience.abort();
+  const timer = setTimeout(abort, stallTimeout);
+  signal?.addEventListener("abort", abort);
   let response, answer;
   try {
     // Followed, a redirect would arrive as a GET, and without the body.
-    response = await fetch(address, { method: "POST", headers, body, signal, redirect: "manual" });
+    response = await fetch(address, { method: "POST", headers, body, signal: patience.signal, redirect: "manual" });
     answer = await response.json().catch(() => null);
   } catch {
-    signal?.throwIfAborted();
-    throw await unanswered("The upload function", address, `Its CORS_ORIGINS must list ${location.origin}.`);
+    response = null;
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", abort);
   }
   signal?.throwIfAborted();
+  if (patience.signal.aborted) {
+    throw new UploadError(`No answer from ${address.host}.`, { code: "NetworkError", temporary: true });
+  }
+  if (!response) {
+    throw await unanswered("The upload function", address, `Its CORS_ORIGINS must list ${location.origin}.`);
+  }
 
   // FC answers for a function that could not start with status 200: the status alone proves nothing.
   if (response.ok && typeof answer?.url === "string" && answer.headers instanceof Object) return answer;
