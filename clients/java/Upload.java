@@ -293,10 +293,10 @@ public final class Upload {
                 if (cause instanceof UncheckedIOException) {
                     cause = cause.getCause();
                 }
-                if (cause instanceof IOException) {
-                    throw (IOException) cause;
+                if (cause instanceof IllegalArgumentException) {
+                    throw (IllegalArgumentException) cause;
                 }
-                throw new IllegalArgumentException(cause);
+                throw cause instanceof IOException ? (IOException) cause : new IOException(cause);
             }
         }
     }
