@@ -25,7 +25,7 @@ class Figures:
         There a start is so many steps of 0.1 s, and their median is such a step too.
         """
         found = self._figures.get(name)
-        return found[kind or self._kind(name)] if found else None
+        return found.get(kind or self._kind(name), found["median"]) if found else None
 
     def ratio(self, name: str, base: str) -> tuple[float, float] | None:
         """How many times the base, and the standard error as a part of that."""
