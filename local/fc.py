@@ -24,6 +24,7 @@ import json
 import logging
 import re
 import secrets
+import sys
 import threading
 import time
 import traceback
@@ -176,7 +177,7 @@ class Fc:
         )
         printed = io.StringIO()
         try:
-            with self._one, contextlib.redirect_stdout(printed):
+            with self._one, _stdout.to(printed):
                 result = self.handler(event, context)
             return answer_of(result)
         except (Exception, SystemExit) as error:  # FC answers for every exception
@@ -185,6 +186,43 @@ class Fc:
         finally:
             for line in printed.getvalue().splitlines():
                 self.log(line)
+
+
+class _Stdout:
+    """Standard output while handlers run: each one's prints go to its own log, all else where it went before.
+
+    `contextlib.redirect_stdout` is for a whole process: of two functions in it, the first to end would take
+    the other's output away, and either what the process itself prints meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._before: Any = None
+        self._handlers = threading.local()
+        self._running = 0
+        self._lock = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(getattr(self._handlers, "printed", None) or self._before, name)
+
+    @contextlib.contextmanager
+    def to(self, printed: io.StringIO) -> Iterator[None]:
+        with self._lock:
+            if not self._running:
+                self._before, sys.stdout = sys.stdout, self
+            self._running += 1
+        callers = getattr(self._handlers, "printed", None)  # a handler's that calls another function
+        self._handlers.printed = printed
+        try:
+            yield
+        finally:
+            self._handlers.printed = callers
+            with self._lock:
+                self._running -= 1
+                if not self._running:
+                    sys.stdout = self._before
+
+
+_stdout = _Stdout()
 
 
 @contextlib.contextmanager

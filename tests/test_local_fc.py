@@ -368,6 +368,62 @@ def test_the_stack_begins_with_the_handler() -> None:
     assert stack[0][2:] == ["in crash", 'raise ValueError("boom")']
 
 
+def test_each_functions_prints_go_to_its_own_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two functions in one process, the second called during the first and ending after it."""
+    first, second, ended = threading.Event(), threading.Event(), threading.Event()
+    logs: dict[str, list[str]] = {"first": [], "second": []}
+
+    def one(event: bytes, context: Any) -> dict[str, Any]:
+        print("first")
+        first.set()
+        assert second.wait(10)
+        return {"statusCode": 204}
+
+    def other(event: bytes, context: Any) -> dict[str, Any]:
+        assert first.wait(10)
+        print("second")
+        second.set()
+        assert ended.wait(10)
+        print("second again")
+        return {"statusCode": 204}
+
+    threads = [
+        threading.Thread(target=call, args=(one,), kwargs={"log": logs["first"].append}),
+        threading.Thread(target=call, args=(other,), kwargs={"log": logs["second"].append}),
+    ]
+    for thread in threads:
+        thread.start()
+    assert second.wait(10)
+    print("the caller's own")
+    threads[0].join(10)
+    ended.set()
+    threads[1].join(10)
+    print("and afterwards")
+
+    assert logs == {"first": ["first"], "second": ["second", "second again"]}
+    assert capsys.readouterr().out == "the caller's own\nand afterwards\n"
+
+
+def test_a_function_may_call_another_one_of_its_process(capsys: pytest.CaptureFixture[str]) -> None:
+    logs: dict[str, list[str]] = {"outer": [], "inner": []}
+
+    def inner(event: bytes, context: Any) -> dict[str, Any]:
+        print("inner")
+        raise ValueError
+
+    def outer(event: bytes, context: Any) -> dict[str, Any]:
+        print("before")
+        assert call(inner, log=logs["inner"].append).status == 502
+        print("after")
+        return {"statusCode": 204}
+
+    assert call(outer, log=logs["outer"].append).status == 204
+
+    assert logs["outer"] == ["before", "after"]
+    assert (logs["inner"][0], logs["inner"][-1]) == ("inner", "ValueError")
+    assert capsys.readouterr().out == ""
+
+
 def test_what_the_function_prints_goes_to_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     def handler(event: bytes, context: Any) -> dict[str, Any]:
         print("one\ntwo")
