@@ -9,6 +9,7 @@ import contextlib
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -49,14 +50,14 @@ def hasty(tmp_path_factory, names):
     return folder
 
 
-def all_run(folder, names, file, endpoint):
+def all_run(folder, names, file, endpoint, **environment):
     """How each of them ends, and after how many seconds. As on the command line, but at the same time."""
 
     def one(name):
         start = time.monotonic()
         done = subprocess.run(
             [folder / name / "run", file],
-            env=ENVIRONMENT | {"UPLOAD_ENDPOINT": endpoint},
+            env=ENVIRONMENT | {"UPLOAD_ENDPOINT": endpoint} | environment,
             capture_output=True,
             text=True,
             timeout=90,
@@ -124,7 +125,8 @@ def hear_nothing(connection):
 def gave_up(ends):
     for name, end in ends.items():
         assert (name, end.code, end.out) == (name, 1, "")
-        assert re.fullmatch(r"upload: no answer from 127\.0\.0\.1:\d+(: \S[^\n]*| in time)\n", end.err), name
+        said = re.sub("Picked up JAVA_TOOL_OPTIONS: .*\n", "", end.err)
+        assert re.fullmatch(r"upload: no answer from 127\.0\.0\.1:\d+(: \S[^\n]*| in time)\n", said), name
         assert HASTY <= end.seconds < 10 * HASTY, (name, end.seconds)
     return True
 
@@ -148,6 +150,41 @@ def test_a_storage_that_hears_all_and_never_answers_is_not_waited_for_for_ever(
 def test_a_storage_that_hears_nothing_more_is_not_waited_for_for_ever(hasty, names, serving, big):
     with listening(hear_nothing) as storage:
         assert gave_up(all_run(hasty, names, big.file, serving(answering(url=storage + "/k"))))
+
+
+def test_nor_is_one_over_https(hasty, names, serving, big, tmp_path):
+    """Some can be stopped while they write to a socket, but not while they encrypt for it."""
+    subject = "-subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    lines = [f"openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out certificate.pem {subject}"]
+    if "java" in names:  # which does not read certificates as they are
+        lines.append("keytool -importcert -noprompt -file certificate.pem -keystore trust -storepass secret")
+    for line in lines:
+        subprocess.run(line.split(), cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+    held = []
+    certificate = str(tmp_path / "certificate.pem")
+
+    with listening(
+        lambda connection: held.append(context.wrap_socket(connection, server_side=True))
+    ) as storage:
+        ends = all_run(
+            hasty,
+            [name for name in names if name in ("curl", "java", "go", "python", "node", "android")],
+            big.file,
+            serving(answering(url=storage.replace("http:", "https:") + "/k")),
+            CURL_CA_BUNDLE=certificate,
+            SSL_CERT_FILE=certificate,
+            REQUESTS_CA_BUNDLE=certificate,
+            NODE_EXTRA_CA_CERTS=certificate,
+            JAVA_TOOL_OPTIONS=f"-Djavax.net.ssl.trustStore={tmp_path / 'trust'} "
+            "-Djavax.net.ssl.trustStorePassword=secret",
+        )
+
+    for connection in held:
+        connection.close()
+    assert len(held) >= len(ends)  # Node.js connects anew once it has given up
+    assert gave_up(ends)
 
 
 def test_an_upload_may_take_longer_than_any_silence(hasty, names, serving, big):

@@ -3,6 +3,7 @@ import java.io.File;
 import java.io.FileInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.InterruptedIOException;
 import java.io.OutputStream;
 import java.io.PrintStream;
 import java.net.HttpURLConnection;
@@ -10,11 +11,12 @@ import java.net.URL;
 import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashMap;
 import java.util.Map;
-import java.util.Timer;
-import java.util.TimerTask;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executor;
-import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -86,7 +88,7 @@ public final class Upload {
         void sent(long bytes, long size);
     }
 
-    /** Called on the executor that {@link #start} was gaveUp. After {@link #cancel}, {@code failed} says so. */
+    /** Called on the executor that {@link #start} was given. After {@link #cancel}, {@code failed} says so. */
     public interface Listener extends Progress {
         void stored(String key);
 
@@ -158,8 +160,7 @@ public final class Upload {
         cancelled = true;
         HttpURLConnection open = connection;
         if (open != null) {
-            // Disconnecting may wait for the network, which Android forbids on the main thread.
-            new Thread(open::disconnect, "upload-cancel").start();
+            disconnect(open);
         }
     }
 
@@ -317,37 +318,68 @@ public final class Upload {
         }
         connection = open;
         moved = System.nanoTime();
-        AtomicBoolean gaveUp = new AtomicBoolean();
-        Timer watch = new Timer("upload-watch", true); // HttpURLConnection limits its waiting to read, not to write
-        watch.schedule(new TimerTask() {
-            @Override
-            public void run() {
-                if (System.nanoTime() - moved > silence * 1_000_000L) {
-                    gaveUp.set(true);
-                    open.disconnect();
-                }
-            }
-        }, silence, silence / 10);
+        // On a thread of its own: HttpURLConnection has no limit for writing, and to disconnect may wait for what is written.
+        FutureTask<Reply> exchange = new FutureTask<>(() -> exchange(open, body));
+        Thread thread = new Thread(exchange, "upload-exchange");
         try {
             if (cancelled) {
                 throw new IOException("cancelled");
             }
+            thread.start();
+            return heard(exchange, silence);
+        } catch (IOException error) {
+            throw new IOException("no answer from " + host(url) + ": " + reason(error));
+        } finally {
+            connection = null;
+            if (!exchange.isDone()) {
+                disconnect(open);
+            }
+        }
+    }
+
+    private static Reply exchange(HttpURLConnection open, Writer body) throws IOException {
+        try {
             try (OutputStream out = open.getOutputStream()) {
                 body.write(out);
             }
-            watch.cancel();
             int status = open.getResponseCode();
             try (InputStream answer = status >= 400 ? open.getErrorStream() : open.getInputStream()) {
                 return new Reply(status, answer == null ? "" : start(answer));
             }
-        } catch (IOException error) {
-            String reason = gaveUp.get() ? "nothing sent for " + silence / 1000 + " seconds" : reason(error);
-            throw new IOException("no answer from " + host(url) + ": " + reason);
         } finally {
-            watch.cancel();
-            connection = null;
             open.disconnect();
         }
+    }
+
+    /** What came back, unless nothing has moved for {@code silence} milliseconds. */
+    private Reply heard(FutureTask<Reply> exchange, int silence) throws IOException {
+        while (true) {
+            try {
+                return exchange.get(100, TimeUnit.MILLISECONDS);
+            } catch (TimeoutException error) {
+                if (cancelled) {
+                    throw new IOException("cancelled");
+                }
+                if (System.nanoTime() - moved > silence * 1_000_000L) {
+                    throw new IOException("nothing for " + silence / 1000 + " seconds");
+                }
+            } catch (InterruptedException error) {
+                Thread.currentThread().interrupt();
+                throw new InterruptedIOException("interrupted");
+            } catch (ExecutionException error) {
+                if (error.getCause() instanceof RuntimeException) { // a source's, such as Android's SecurityException
+                    throw (RuntimeException) error.getCause();
+                }
+                throw error.getCause() instanceof IOException ? (IOException) error.getCause() : new IOException(error);
+            }
+        }
+    }
+
+    /** Without waiting: it may take the network, which Android forbids on the main thread. */
+    private static void disconnect(HttpURLConnection open) {
+        Thread thread = new Thread(open::disconnect, "upload-disconnect");
+        thread.setDaemon(true);
+        thread.start();
     }
 
     private static String start(InputStream answer) throws IOException {

@@ -87,27 +87,24 @@ export async function ask(endpoint, file, { fields = {}, authorization, signal, 
   const filename = "key" in fields ? undefined : file.name || undefined;
   const body = JSON.stringify({ filename, contentType: file.type || undefined, size: file.size, ...fields });
 
-  const patience = new AbortController();
-  const abort = () => patience.abort();
-  const timer = setTimeout(abort, stallTimeout);
-  signal?.addEventListener("abort", abort);
+  const wait = patience(signal, stallTimeout);
   let response, answer;
   try {
     // Followed, a redirect would arrive as a GET, and without the body.
-    response = await fetch(address, { method: "POST", headers, body, signal: patience.signal, redirect: "manual" });
+    response = await fetch(address, { method: "POST", headers, body, signal: wait.signal, redirect: "manual" });
     answer = await response.json().catch(() => null);
   } catch {
     response = null;
   } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", abort);
+    wait.end();
   }
   signal?.throwIfAborted();
-  if (patience.signal.aborted) {
+  if (wait.signal.aborted) {
     throw new UploadError(`No answer from ${address.host}.`, { code: "NetworkError", temporary: true });
   }
   if (!response) {
-    throw await unanswered("The upload function", address, `Its CORS_ORIGINS must list ${location.origin}.`);
+    const why = `Its CORS_ORIGINS must list ${location.origin}.`;
+    throw await unanswered("The upload function", address, why, signal, stallTimeout);
   }
 
   // FC answers for a function that could not start with status 200: the status alone proves nothing.
@@ -162,7 +159,7 @@ export async function put(answer, file, { onProgress, signal, stallTimeout = 60_
   }
   const why = `Either the bucket's CORS rules do not allow this ${answer.method} from ${location.origin}, or OSS ` +
     "refused the upload: its refusals may come without CORS headers.";
-  throw await unanswered("OSS", new URL(origin), why);
+  throw await unanswered("OSS", new URL(origin), why, signal, stallTimeout);
 }
 
 /**
@@ -204,11 +201,28 @@ function transfer(answer, file, { onProgress, signal, stallTimeout }) {
 }
 
 /** Why there is no answer. A request that may read nothing tells a hidden answer from a server out of reach. */
-async function unanswered(who, url, why) {
-  const reachable = await fetch(url, { method: "HEAD", mode: "no-cors" }).then(() => true, () => false);
+async function unanswered(who, url, why, signal, stallTimeout) {
+  const wait = patience(signal, stallTimeout);
+  const question = { method: "HEAD", mode: "no-cors", signal: wait.signal };
+  const reachable = await fetch(url, question).then(() => true, () => false);
+  wait.end();
+  signal?.throwIfAborted();
   return reachable
     ? new UploadError(`${who} answered, but the browser may not show it to this page. ${why}`, { code: "AnswerHidden" })
     : new UploadError(`No connection to ${url.host}.`, { code: "NetworkError", temporary: true });
+}
+
+/** A signal that is given when the caller's is, or after so many milliseconds; until `end`. */
+function patience(signal, milliseconds) {
+  const controller = new AbortController();
+  const abort = () => controller.abort();
+  const timer = setTimeout(abort, milliseconds);
+  signal?.addEventListener("abort", abort);
+  const end = () => {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", abort);
+  };
+  return { signal: controller.signal, end };
 }
 
 async function pause(milliseconds, signal) {

@@ -230,7 +230,9 @@ func (c impatient) Read(into []byte) (int, error) {
 }
 
 func (c impatient) Write(from []byte) (int, error) {
-	c.SetDeadline(time.Now().Add(silentTime)) // who waits for the answer waits on while something goes out
+	until := time.Now().Add(silentTime)
+	c.SetWriteDeadline(until)
+	c.SetReadDeadline(until.Add(time.Second)) // who waits for the answer waits on; later, so that the write's error is told
 	return c.Conn.Write(from)
 }
 

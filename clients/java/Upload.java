@@ -274,6 +274,7 @@ public final class Upload {
             throw new IOException("no answer from " + host(url) + ": " + reason);
         } finally {
             if (response != null) {
+                response.thenAccept(Upload::close); // a reader of it that waits for more ends
                 response.cancel(true); // from Java 16 on it closes the connection, if there is still one
             }
         }
@@ -298,6 +299,14 @@ public final class Upload {
                 }
                 throw cause instanceof IOException ? (IOException) cause : new IOException(cause);
             }
+        }
+    }
+
+    private static void close(HttpResponse<InputStream> response) {
+        try {
+            response.body().close();
+        } catch (IOException error) {
+            // There is nothing more to read.
         }
     }
 

@@ -186,6 +186,14 @@ class Adapter(requests.adapters.HTTPAdapter):
         class Connection(pool.ConnectionCls):
             def connect(self):
                 super().connect()
+                self.wait()
+
+            def request(self, *args, **kwargs):
+                if self.sock is not None:  # through a proxy it is connected by now, and its time set anew
+                    self.wait()
+                return super().request(*args, **kwargs)
+
+            def wait(self):
                 self.timeout = seconds
                 self.sock.settimeout(seconds)
 
