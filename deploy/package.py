@@ -45,7 +45,10 @@ def main() -> None:
         if runtime not in RUNTIMES:
             parser.error(f"the function does not run on {runtime}, but on {' and '.join(RUNTIMES)}")
     folder = SOURCE.parent / "build" / "package"
-    lay_out(folder)
+    try:
+        lay_out(folder)
+    except OSError as error:
+        sys.exit(f"build/package cannot be written: {error}")
     for runtime in runtimes:
         python = find_python(runtime)
         if python:
@@ -53,15 +56,16 @@ def main() -> None:
             print(f"build/package: with bytecode for {runtime}")
         else:
             print(
-                f"build/package: no bytecode for {runtime}: this machine has no Python {runtime[6:]}. The "
-                "function works, but starts more slowly. To have one: `uv python install "
-                f"{runtime[6:]}`, or the system's packages."
+                f"build/package: no bytecode for {runtime}: no Python {runtime[6:]} was found on PATH, nor "
+                "by uv, pyenv or py. The function works, but starts more slowly. To have one: "
+                f"`uv python install {runtime[6:]}`, or the system's packages."
             )
 
 
 def lay_out(folder: Path) -> None:
     """Make the folder anew: src/ as it is, without what Python or a test has left in it."""
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        shutil.rmtree(folder)
     shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("__pycache__", ".*"))
 
 
@@ -97,7 +101,8 @@ def _output(*command: str) -> str:
 def add_bytecode(folder: Path, python: str) -> None:
     """Put that Python's bytecode beside each source file, where an import looks for it."""
     files = [str(file.relative_to(folder)) for file in sorted(folder.rglob("*.py"))]
-    subprocess.run([python, "-c", COMPILE, *files], cwd=folder, check=True)  # noqa: S603 - found above
+    # -I: an environment that says where bytecode goes, or which, is this machine's and not the runtime's.
+    subprocess.run([python, "-I", "-c", COMPILE, *files], cwd=folder, check=True)  # noqa: S603 - found above
 
 
 if __name__ == "__main__":

@@ -104,6 +104,29 @@ def test_a_package_without_bytecode_answers_too(tmp_path):
     assert call(tmp_path / "package").startswith("200 ")
 
 
+@pytest.mark.parametrize("variable", ["PYTHONOPTIMIZE", "PYTHONPYCACHEPREFIX"])
+def test_the_environment_of_who_deploys_changes_nothing(variable, tmp_path, monkeypatch):
+    monkeypatch.setenv(variable, "1" if variable == "PYTHONOPTIMIZE" else str(tmp_path / "elsewhere"))
+    package.lay_out(tmp_path / "package")
+    package.add_bytecode(tmp_path / "package", sys.executable)
+
+    assert call(tmp_path / "package") == "200 []"
+
+
+def test_a_package_that_cannot_be_written_is_told_in_one_line(tmp_path):
+    for name in ("deploy", "src"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    (tmp_path / "build").write_text("a file, not a folder")
+
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "deploy" / "package.py")], capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("build/package cannot be written: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_package_is_src_and_nothing_else(folder):
     laid_out = {file.relative_to(folder) for file in folder.rglob("*") if file.suffix == ".py"}
 
