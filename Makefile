@@ -57,7 +57,7 @@ $(VENV)/.made: requirements-dev.lock
 	touch $@
 
 bench: $(VENV)/.made ## speed beside the alternatives, some 23 minutes; ARGS=--quick for a look
-	cd bench && npm ci --no-audit --no-fund --loglevel=error || echo "no npm: the Node.js contenders are left out"
+	cd bench && npm ci --no-audit --no-fund --loglevel=error || echo "npm ci failed: the Node.js contenders are left out"
 	$(BIN)/python -m bench $(ARGS)
 
 clean:

@@ -34,8 +34,11 @@ def main() -> None:
     """Parse, run, write."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few rounds: for looking, not for publishing")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these contenders only, by folder name")
-    parser.add_argument("--output", type=Path, default=HERE / "results", metavar="DIR")
+    names = [contender.name for contender in CONTENDERS]
+    parser.add_argument(
+        "--only", nargs="+", choices=names, metavar="NAME", help=f"of {', '.join(names)}; for looking too"
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="what is for looking goes to build/ else")
     commands = parser.add_subparsers(dest="command")
     compare = commands.add_parser("compare", help="two result files, the figures that differ")
     compare.add_argument("before", type=Path)
@@ -43,16 +46,21 @@ def main() -> None:
     commands.add_parser("report", help="write the tables and charts anew from the result files")
     arguments = parser.parse_args()
     if arguments.command == "compare":
-        print(
-            report.compare(json.loads(arguments.before.read_text()), json.loads(arguments.after.read_text()))
-        )
+        try:
+            documents = [json.loads(file.read_text()) for file in (arguments.before, arguments.after)]
+            print(report.compare(*documents))
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            parser.error(f"not two result files: {error!r}")
         return
+    published = arguments.command == "report" or not (arguments.quick or arguments.only)
+    output = arguments.output or (HERE / "results" if published else ROOT / "build" / "bench-results")
+    output.mkdir(parents=True, exist_ok=True)
     if arguments.command != "report":
-        arguments.output.mkdir(parents=True, exist_ok=True)
         stem = f"python{sys.version_info.major}.{sys.version_info.minor}"
         results = run([c for c in CONTENDERS if c.name in (arguments.only or c.name)], arguments.quick)
-        (arguments.output / f"{stem}.json").write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-    report.write(arguments.output)
+        (output / f"{stem}.json").write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    report.write(output.resolve())
+    say(f"written to {output}")
 
 
 def run(contenders: list[Contender], quick: bool) -> dict[str, object]:
@@ -211,10 +219,13 @@ def about() -> dict[str, object]:
             processor = line.split(": ")[1]
             break
     node = shutil.which("node")
-    commit = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=10"]
+    git = shutil.which("git")
+    describe = [git or "", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=10"]
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": subprocess.run(commit, capture_output=True, text=True, check=False).stdout.strip(),
+        "commit": subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip()
+        if git
+        else "",
         "python": platform.python_version(),
         "node": subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
         if node

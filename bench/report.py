@@ -52,12 +52,14 @@ def write(folder: Path) -> None:
         "Medians, under a quota means; *with bytecode / without* is about the function's own code and "
         "packages, as the standard library always has its own.\n"
     ]
+    published = folder.parent == HERE
+    charts = "results/" if published else ""
     for number, document in enumerate(documents):
         figures = Figures(document)
         parts.append(_about(document))
         if number == 0:
             (folder / "cold.svg").write_text(_cold_chart(figures))
-            parts.append("![Cold starts, side by side](results/cold.svg)\n")
+            parts.append(f"![Cold starts, side by side]({charts}cold.svg)\n")
         parts.append(_cold(figures))
         parts.append(_held(figures))
         parts.append(_warm(figures))
@@ -65,11 +67,9 @@ def write(folder: Path) -> None:
         if document["growth"]:
             if number == 0:
                 (folder / "growth.svg").write_text(_growth_chart(document["growth"]))
-                parts.append("![Cost by size, and over a million calls](results/growth.svg)\n")
+                parts.append(f"![Cost by size, and over a million calls]({charts}growth.svg)\n")
             parts.append(_growth(document["growth"]))
-    (folder.parent / "RESULTS.md" if folder.parent == HERE else folder / "RESULTS.md").write_text(
-        "\n".join(parts)
-    )
+    (folder.parent / "RESULTS.md" if published else folder / "RESULTS.md").write_text("\n".join(parts))
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any], least: float = 0.03) -> str:
@@ -80,18 +80,19 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any], least: float = 
         change = new(name) / old(name) - 1 if old(name) else 0
         if abs(change) > (0.001 if name.startswith(("instructions", "package")) else least):
             rows.append(f"| {name} | {old(name):.6g} | {new(name):.6g} | {change:+.1%} |")
-    commits = [document["about"]["commit"] for document in (before, after)]
-    return "\n".join(
-        [f"| figure | {commits[0]} | {commits[1]} | change |", "| --- | --: | --: | --: |", *rows]
-    )
+    heads = [
+        f"{about['commit'] or 'unknown'}, Python {about['python']}{', few rounds' if about['quick'] else ''}"
+        for about in (before["about"], after["about"])
+    ]
+    return "\n".join([f"| figure | {heads[0]} | {heads[1]} | change |", "| --- | --: | --: | --: |", *rows])
 
 
 def _about(document: Mapping[str, Any]) -> str:
     about = document["about"]
     lines = [
         f"## Python {about['python']}\n",
-        f"{about['date']}, {about['processor']}, {about['system']}, Node.js {about['node']}, "
-        f"commit {about['commit']}{', few rounds' if about['quick'] else ''}.\n",
+        f"{about['date']}, {about['processor']}, {about['system']}, Node.js {about['node'] or 'not there'}, "
+        f"commit {about['commit'] or 'unknown'}{', few rounds' if about['quick'] else ''}.\n",
         *[f"{note}\n" for note in about["notes"]],
     ]
     return "\n".join(lines)

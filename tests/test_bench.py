@@ -114,7 +114,8 @@ def test_the_tables_and_charts_are_those_of_the_result_files(tmp_path):
 
     report.write(tmp_path)
 
-    assert (tmp_path / "RESULTS.md").read_text() == (BENCH / "RESULTS.md").read_text()
+    tables = (tmp_path / "RESULTS.md").read_text()
+    assert tables == (BENCH / "RESULTS.md").read_text().replace("](results/", "](")
     for chart in (BENCH / "results").glob("*.svg"):
         assert (tmp_path / chart.name).read_text() == chart.read_text()
 
@@ -176,17 +177,40 @@ def test_a_run_from_before_there_were_means_can_be_compared():
     assert {row.split()[1].split("/")[0] for row in rows} <= {"quota-0.05", "quota-0.35"}
 
 
+def bench(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=ROOT,
+        check=False,
+        timeout=300,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_misspelt_contender_is_told_and_nothing_is_written(tmp_path):
+    done = bench("--quick", "--only", "nativ", "--output", str(tmp_path))
+
+    assert done.returncode == 2
+    assert "invalid choice: 'nativ'" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_result_file_is_told_in_one_line(tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    for name in ("a.json", "absent.json"):
+        done = bench("compare", str(tmp_path / name), str(tmp_path / name))
+
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].startswith("python -m bench: error: not two result files: ")
+
+
 def test_it_runs(tmp_path):
     start = time.time()
 
-    subprocess.run(
-        [sys.executable, "-m", "bench", "--quick", "--only", "limit", "native", "--output", str(tmp_path)],
-        cwd=ROOT,
-        check=True,
-        timeout=300,
-        capture_output=True,
-    )
+    done = bench("--quick", "--only", "limit", "native", "--output", str(tmp_path))
 
+    assert done.returncode == 0, done.stderr
     (file,) = tmp_path.glob("*.json")
     results = json.loads(file.read_text())
     figures = report.Figures(results)
