@@ -122,7 +122,7 @@ def run(contenders: list[Contender], quick: bool) -> dict[str, object]:
 
 
 def summary(values: list[float]) -> dict[str, float]:
-    """What is kept of a figure's samples; the standard errors say how far another run may be from this one.
+    """What is kept of a figure's samples; the standard errors are of this run alone: hours differ too.
 
     The median's is that of a normal distribution with these quartiles: one disturbed start is no matter then.
     """

@@ -23,7 +23,7 @@ from typing import IO, NamedTuple
 try:
     import fcntl
 except ImportError:  # Windows: there the folder is not kept for one
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # to mypy it is a module
 
 
 class Stored(NamedTuple):
