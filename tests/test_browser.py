@@ -142,10 +142,12 @@ def host(tmp_path: Path) -> Iterator[Host]:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
+def chromium() -> Iterator[Callable[[], Browser]]:
+    """Gives the browser: one for all tests, and another one after it has crashed."""
     path = tool("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
+        launch = partial(
+            playwright.chromium.launch,
             executable_path=path,
             args=[
                 "--no-sandbox",  # CI runs as root
@@ -156,14 +158,22 @@ def chromium() -> Iterator[Browser]:
                 "--disable-sync",
             ],
         )
-        yield browser
+        browser = launch()
+
+        def running() -> Browser:
+            nonlocal browser
+            if not browser.is_connected():
+                browser = launch()
+            return browser
+
+        yield running
         browser.close()
 
 
 @pytest.fixture
-def tab(chromium: Browser) -> Iterator[Page]:
+def tab(chromium: Callable[[], Browser]) -> Iterator[Page]:
     """A tab. Whatever throws in it fails the test, and so does what its policy stops."""
-    context = chromium.new_context()
+    context = chromium().new_context()
     context.set_default_timeout(15_000)
     tab = context.new_page()
     errors: list[str] = []
@@ -403,6 +413,9 @@ def test_leaving_in_the_middle_is_asked_about(
 
     assert dialog.value.type == "beforeunload"
     dialog.value.dismiss()
+    throttle(-1)
+    expect(row(page, "film.mov")).to_contain_text("Stored")
+    assert cloud.bucket.sizes == [4 * MB]
 
 
 def test_the_key_is_copied(page: Page, cloud: Cloud, host: Host, tmp_path: Path) -> None:
