@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,9 +17,10 @@ from urllib.parse import urlsplit
 import pytest
 
 import index
-from bench import report, work
+from bench import pruned, report, work
 from bench.__main__ import summary
 from bench.contenders import CONTENDERS
+from bench.measure import has_valgrind
 
 ROOT = Path(__file__).parent.parent
 BENCH = ROOT / "bench"
@@ -151,6 +154,8 @@ def test_the_benchmarks_readme_says_what_is_missed():
     assert f"{(without - ours) / 1e6:.0f} of {without / 1e6:.0f} million instructions" in text
     assert f"1.6 times the limit would leave {left / 1e6:.0f}." in text
     assert f"The {['', 'one', 'two', 'three'][missed]} bars that are missed" in text
+    times = without / counts("instructions/limit/bytecode/cold")
+    assert f"| src/ as it is | {without / 1e6:.0f} | {times:.2f} |" in text
 
 
 def test_two_runs_are_compared():
@@ -203,6 +208,63 @@ def test_what_is_no_result_file_is_told_in_one_line(tmp_path):
 
         assert done.returncode == 2
         assert done.stderr.splitlines()[-1].startswith("python -m bench: error: not two result files: ")
+
+
+def block(source, *lines):
+    """What is left of a few lines of which these have run."""
+    left = ast.Module(pruned.prune(ast.parse(source).body, set(lines), bare=False), [])
+    return ast.unparse(ast.fix_missing_locations(left))
+
+
+@pytest.mark.parametrize(
+    ("source", "ran", "left"),
+    [
+        ("a = 1\nb = 2", [1], "a = 1"),
+        ("if a:\n    b\nelse:\n    c", [1, 2], "if a:\n    b"),
+        ("if a:\n    b\nelse:\n    c", [1, 4], "if a:\n    pass\nelse:\n    c"),
+        ("for a in b:\n    c", [1], "for a in b:\n    pass"),
+        ("try:\n    a\nexcept E:\n    b", [1, 2], "a"),
+        ("def f():\n    a\n    b", [1, 2], "def f():\n    a"),
+        ("def f():\n    global a\n    a = b", [1, 3], "def f():\n    global a\n    a = b"),
+        ("def f():\n    a", [1], "f = None"),
+        ("a(\n    b,\n)", [2], "a(b)"),
+    ],
+)
+def test_what_has_not_run_is_pruned(source, ran, left):
+    assert block(source, *ran) == left
+
+
+def test_a_bare_copy_has_neither_annotations_nor_docstrings():
+    source = """
+"What."
+from __future__ import annotations
+a: int
+b: int = 1
+def f(c: int) -> int:
+    "How."
+    return c
+"""
+
+    bare = pruned.prune(ast.parse(source).body, set(range(9)), bare=True)
+
+    assert [ast.unparse(node).strip() for node in map(ast.fix_missing_locations, bare)] == [
+        "b = 1",
+        "def f(c):\n    return c",
+    ]
+
+
+@pytest.mark.skipif(not (has_valgrind() or os.environ.get("CI")), reason="valgrind is not installed")
+def test_the_pruned_copies_answer_and_cost_less():
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.pruned", "--rounds", "1"],
+        cwd=ROOT, check=True, timeout=300, capture_output=True, text=True,
+    )  # fmt: skip
+
+    counts = [int(line.split("|")[2]) for line in done.stdout.splitlines()[2:]]
+    assert counts == sorted(counts, reverse=True)
+    assert len(counts) == 3
+    for file in (ROOT / "build/bench/pruned/source").rglob("*.py"):
+        assert not any(isinstance(node, ast.Raise) for node in ast.walk(ast.parse(file.read_text())))
 
 
 def test_it_runs(tmp_path):
