@@ -329,3 +329,60 @@ def test_an_app_may_cancel(client, cloud, big, tmp_path):
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"callbacks: cancelled\n", b"")
     assert there.oss.objects == {}
+
+
+#: Of an app whose thread is interrupted while it uploads, and of one whose file may not be read after all.
+FAILING = """
+import java.io.File;
+import java.io.InputStream;
+import java.io.InterruptedIOException;
+
+class Failing {
+    public static void main(String[] args) throws Exception {
+        Upload.Source source = Upload.file(new File(args[1]));
+        Upload upload = new Upload();
+        Thread caller = Thread.currentThread();
+        try {
+            upload.upload(args[0], source, "a/b", (bytes, size) -> caller.interrupt());
+        } catch (InterruptedIOException error) {
+            System.out.println(error.getMessage() + " " + Thread.interrupted());
+        }
+        try {
+            upload.upload(args[0], new Upload.Source() {
+                @Override
+                public String name() {
+                    return source.name();
+                }
+
+                @Override
+                public long size() throws java.io.IOException {
+                    return source.size();
+                }
+
+                @Override
+                public InputStream open() {
+                    throw new SecurityException("not yours any more");
+                }
+            }, "a/b", null);
+        } catch (SecurityException error) {
+            System.out.println(error.getMessage());
+        }
+    }
+}
+"""
+
+
+@pytest.mark.parametrize("client", ["android"], indirect=True)
+def test_an_interrupted_thread_and_a_failing_source_are_told_as_what_they_are(client, cloud, big, tmp_path):
+    there = cloud()
+    (tmp_path / "Failing.java").write_text(FAILING)
+    classes = f"{tmp_path}:{CLIENTS / client}/build"
+    subprocess.run(["javac", "-cp", classes, "-d", ".", "Failing.java"], cwd=tmp_path, check=True, timeout=60)
+
+    done = subprocess.run(
+        ["java", "-cp", classes, "Failing", there.function, big.file],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+    assert done.stdout.splitlines() == ["interrupted true", "not yours any more"], done.stderr
+    assert there.oss.objects == {}

@@ -298,6 +298,9 @@ public final class Upload {
             throw new IOException("the address is not http or https");
         }
         HttpURLConnection open = (HttpURLConnection) new URL(url).openConnection();
+        if (open.getURL().getPort() > 65535) { // to connect would be an IllegalArgumentException
+            throw new IOException("the URL cannot be sent");
+        }
         try {
             open.setRequestMethod(method);
             for (Map.Entry<String, String> header : headers.entrySet()) {
@@ -327,6 +330,9 @@ public final class Upload {
             }
             thread.start();
             return heard(exchange, silence);
+        } catch (InterruptedException error) {
+            Thread.currentThread().interrupt();
+            throw new InterruptedIOException("interrupted");
         } catch (IOException error) {
             throw new IOException("no answer from " + host(url) + ": " + reason(error));
         } finally {
@@ -352,7 +358,7 @@ public final class Upload {
     }
 
     /** What came back, unless nothing has moved for {@code silence} milliseconds. */
-    private Reply heard(FutureTask<Reply> exchange, int silence) throws IOException {
+    private Reply heard(FutureTask<Reply> exchange, int silence) throws IOException, InterruptedException {
         while (true) {
             try {
                 return exchange.get(100, TimeUnit.MILLISECONDS);
@@ -363,9 +369,6 @@ public final class Upload {
                 if (System.nanoTime() - moved > silence * 1_000_000L) {
                     throw new IOException("nothing for " + silence / 1000 + " seconds");
                 }
-            } catch (InterruptedException error) {
-                Thread.currentThread().interrupt();
-                throw new InterruptedIOException("interrupted");
             } catch (ExecutionException error) {
                 if (error.getCause() instanceof RuntimeException) { // a source's, such as Android's SecurityException
                     throw (RuntimeException) error.getCause();
