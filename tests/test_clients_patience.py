@@ -11,12 +11,14 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
 
 import pytest
 
+from tests.surroundings import ROOT
 from tests.test_clients import CLIENTS, ENVIRONMENT, MEGABYTES_64, TOOLS, answering, build, reply
 from tests.test_clients import big as big
 from tests.test_clients import serving as serving
@@ -122,6 +124,51 @@ def hear_nothing(connection):
     """The kernel's buffers fill up."""
 
 
+def answer_half(connection):
+    connection.recv(65536)
+    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"method":"PUT",')
+    hear(connection)
+
+
+def pass_on(connection):
+    """An HTTPS proxy. It knows every name, as one of this machine's."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += connection.recv(65536)
+    port = re.match(rb"CONNECT storage\.test:(\d+) ", head)[1]
+    with socket.create_connection(("127.0.0.1", int(port))) as behind:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        threading.Thread(target=pump, args=(behind, connection), daemon=True).start()
+        pump(connection, behind)
+
+
+def pump(source, target):
+    with contextlib.suppress(OSError):
+        while chunk := source.recv(65536):
+            target.sendall(chunk)
+        target.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture(scope="module")
+def https(tmp_path_factory):
+    """A server's TLS; what makes clients trust it, as environment and as Java's options."""
+    folder = tmp_path_factory.mktemp("https")
+    subject = "-subj /CN=localhost -addext subjectAltName=IP:127.0.0.1,DNS:storage.test"
+    lines = [f"openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out certificate.pem {subject}"]
+    if shutil.which("java"):  # which does not read certificates as they are
+        lines.append("keytool -importcert -noprompt -file certificate.pem -keystore trust -storepass secret")
+    for line in lines:
+        subprocess.run(line.split(), cwd=folder, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+    certificate = str(folder / "certificate.pem")
+    trust = dict.fromkeys(
+        ("CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"), certificate
+    )
+    java = f"-Djavax.net.ssl.trustStore={folder / 'trust'} -Djavax.net.ssl.trustStorePassword=secret"
+    return SimpleNamespace(context=context, trust=trust, java=java)
+
+
 def gave_up(ends):
     for name, end in ends.items():
         assert (name, end.code, end.out) == (name, 1, "")
@@ -152,39 +199,37 @@ def test_a_storage_that_hears_nothing_more_is_not_waited_for_for_ever(hasty, nam
         assert gave_up(all_run(hasty, names, big.file, serving(answering(url=storage + "/k"))))
 
 
-def test_nor_is_one_over_https(hasty, names, serving, big, tmp_path):
+def test_nor_is_one_over_https(hasty, names, serving, big, https):
     """Some can be stopped while they write to a socket, but not while they encrypt for it."""
-    subject = "-subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
-    lines = [f"openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out certificate.pem {subject}"]
-    if "java" in names:  # which does not read certificates as they are
-        lines.append("keytool -importcert -noprompt -file certificate.pem -keystore trust -storepass secret")
-    for line in lines:
-        subprocess.run(line.split(), cwd=tmp_path, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
     held = []
-    certificate = str(tmp_path / "certificate.pem")
-
     with listening(
-        lambda connection: held.append(context.wrap_socket(connection, server_side=True))
+        lambda connection: held.append(https.context.wrap_socket(connection, server_side=True))
     ) as storage:
         ends = all_run(
             hasty,
             [name for name in names if name in ("curl", "java", "go", "python", "node", "android")],
             big.file,
             serving(answering(url=storage.replace("http:", "https:") + "/k")),
-            CURL_CA_BUNDLE=certificate,
-            SSL_CERT_FILE=certificate,
-            REQUESTS_CA_BUNDLE=certificate,
-            NODE_EXTRA_CA_CERTS=certificate,
-            JAVA_TOOL_OPTIONS=f"-Djavax.net.ssl.trustStore={tmp_path / 'trust'} "
-            "-Djavax.net.ssl.trustStorePassword=secret",
+            **https.trust,
+            JAVA_TOOL_OPTIONS=https.java,
         )
 
     for connection in held:
         connection.close()
     assert len(held) >= len(ends)  # Node.js connects anew once it has given up
     assert gave_up(ends)
+
+
+def test_an_answer_that_stops_half_way_is_not_waited_for_for_ever(hasty, names, serving, tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"x")
+    with listening(answer_half) as there:
+        assert gave_up(all_run(hasty, names, file, there))
+        ends = all_run(hasty, names, file, serving(answering(url=there + "/k")))
+
+    for name, end in ends.items():
+        # It is stored, and the rest of the answer says nothing that matters; or else told as ever.
+        assert (name, end.code, end.out, end.err) == (name, 0, "k\n", "") or gave_up({name: end})
 
 
 def test_an_upload_may_take_longer_than_any_silence(hasty, names, serving, big):
@@ -206,3 +251,97 @@ def test_a_network_may_be_silent_for_longer_than_a_connection_may_take(names, se
     ends = all_run(CLIENTS, names, big.file, serving(answering(url=serving(storage) + "/k")))
 
     assert {name: (end.code, end.err) for name, end in ends.items()} == dict.fromkeys(names, (0, ""))
+
+
+#: Whether somebody still reads what was given up on.
+READERS = """
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Map;
+
+class Readers {
+    static boolean reading() {
+        return Thread.getAllStackTraces().values().stream().flatMap(Arrays::stream)
+                .anyMatch(frame -> frame.toString().contains("Upload.cut("));
+    }
+
+    public static void main(String[] args) throws Exception {
+        try {
+            Upload.put("PUT", args[0], Map.of("Content-Type", "a/b"), Path.of("Readers.java"), null);
+        } catch (IOException error) {
+            for (int tries = 0; reading() && tries < 50; tries++) {
+                Thread.sleep(100);
+            }
+            System.out.print(reading() ? "reads on" : "gave up");
+        }
+        System.exit(0);
+    }
+}
+"""
+
+
+def test_java_does_not_read_on_when_it_has_given_up(hasty, names, tmp_path):
+    if "java" not in names:
+        pytest.skip("java needs a JDK")
+    (tmp_path / "Readers.java").write_text(READERS)
+    classes = f"{tmp_path}:{hasty}/java/build"
+    subprocess.run(["javac", "-cp", classes, "-d", ".", "Readers.java"], cwd=tmp_path, check=True, timeout=60)
+    with listening(answer_half) as storage:
+        done = subprocess.run(
+            ["java", "-cp", classes, "Readers", storage + "/k"],
+            cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    assert done.stdout == "gave up"
+
+
+@pytest.fixture
+def hasty_python(tmp_path):
+    """The Python client, with one second for connecting."""
+    shutil.copytree(CLIENTS / "python", tmp_path / "python")
+    source = tmp_path / "python" / "upload.py"
+    text = source.read_text()
+    assert text.count(f"CONNECT_SECONDS = {CONNECT}\n") == 1
+    source.write_text(text.replace(f"CONNECT_SECONDS = {CONNECT}\n", "CONNECT_SECONDS = 1\n"))
+    return tmp_path
+
+
+def hear_late(connection):
+    """As a storage that pauses for two seconds and then hears all."""
+    heard = b""
+    while b"\r\n\r\n" not in heard:
+        heard += connection.recv(65536)
+    time.sleep(2)
+    left = int(re.search(rb"(?i)content-length: (\d+)", heard)[1]) - len(heard.partition(b"\r\n\r\n")[2])
+    while left:
+        left -= len(connection.recv(65536))
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_behind_a_proxy_too(hasty_python, serving, big, https):
+    with (
+        listening(
+            lambda connection: hear_late(https.context.wrap_socket(connection, server_side=True))
+        ) as there,
+        listening(pass_on) as proxy,
+    ):
+        url = f"https://storage.test:{there.rpartition(':')[2]}/k"
+        ends = all_run(
+            hasty_python, ["python"], big.file, serving(answering(url=url)), HTTPS_PROXY=proxy, **https.trust
+        )
+
+    assert (ends["python"].code, ends["python"].err) == (0, "")
+
+
+def test_with_an_old_requests_too(hasty_python, serving, big):
+    folder = ROOT / "build" / "requests-2.31.0"
+    if not folder.exists():
+        install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"]
+        subprocess.run([sys.executable, *install, folder, "requests==2.31.0"], check=True, timeout=300)
+    with listening(hear_late) as storage:
+        ends = all_run(
+            hasty_python, ["python"], big.file, serving(answering(url=storage + "/k")), PYTHONPATH=str(folder)
+        )
+
+    assert (ends["python"].code, ends["python"].err) == (0, "")

@@ -230,9 +230,7 @@ func (c impatient) Read(into []byte) (int, error) {
 }
 
 func (c impatient) Write(from []byte) (int, error) {
-	until := time.Now().Add(silentTime)
-	c.SetWriteDeadline(until)
-	c.SetReadDeadline(until.Add(time.Second)) // who waits for the answer waits on; later, so that the write's error is told
+	c.SetDeadline(time.Now().Add(silentTime)) // who waits for the answer waits on
 	return c.Conn.Write(from)
 }
 
