@@ -18,7 +18,7 @@ import pytest
 
 import index
 from bench import pruned, report, work
-from bench.__main__ import summary
+from bench.__main__ import about, summary
 from bench.contenders import CONTENDERS
 from bench.measure import has_valgrind
 
@@ -267,13 +267,16 @@ def test_the_pruned_copies_answer_and_cost_less():
         assert not any(isinstance(node, ast.Raise) for node in ast.walk(ast.parse(file.read_text())))
 
 
-def test_it_runs(tmp_path):
+def test_it_runs_and_a_look_is_not_published():
+    published = {file: file.read_bytes() for file in (BENCH / "results").iterdir()}
     start = time.time()
 
-    done = bench("--quick", "--only", "limit", "native", "--output", str(tmp_path))
+    done = bench("--quick", "--only", "limit", "native")
 
     assert done.returncode == 0, done.stderr
-    (file,) = tmp_path.glob("*.json")
+    assert {file: file.read_bytes() for file in (BENCH / "results").iterdir()} == published
+    looks = ROOT / "build" / "bench-results"
+    file = looks / f"python{sys.version_info.major}.{sys.version_info.minor}.json"
     results = json.loads(file.read_text())
     figures = report.Figures(results)
     assert results["about"]["quick"]
@@ -283,6 +286,14 @@ def test_it_runs(tmp_path):
             assert 0 < figures(f"cold/{name}/{mode}/cpu") < 5
             assert 0 < figures(f"added/{name}/{mode}/cpu") < figures(f"alone/{name}/{mode}/cpu") < 5
     assert figures("cold/native/bytecode/cpu", "n") == 3
-    table = (tmp_path / "RESULTS.md").read_text()
+    table = (looks / "RESULTS.md").read_text()
     assert "cold, CPU" not in table  # there is no snippet to compare with
     assert "peak memory, with bytecode: times the limit" in table
+
+
+def test_where_there_is_no_git_the_commit_is_not_said(monkeypatch, tmp_path):
+    assert about()["commit"]
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert (about()["commit"], about()["node"]) == ("", "")
