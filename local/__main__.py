@@ -70,6 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _tell(str(failed))
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        # What standard output has not taken, the interpreter would try to write again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _tell(f"standard output: {_reason(error)}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -60,7 +60,7 @@ class Store:
         root: the folder; None is a temporary one.
 
     Raises:
-        OSError: the folder cannot be made or read, or another store uses it.
+        OSError: the folder cannot be made, read or written to, or another store uses it.
         ValueError: a JSON file in it is none of ours.
     """
 
@@ -76,6 +76,8 @@ class Store:
         )
         for broken in self._incoming.iterdir():  # a process was killed inside an upload
             broken.unlink()
+        with self.receive():
+            pass  # where nothing can be written, better now than at the first upload
         self._lock = threading.Lock()
         self._index = {(it.bucket, it.key): it for it in map(_load, self._root.glob("*/.index/*.json"))}
 

@@ -212,6 +212,18 @@ def test_a_data_folder_with_a_broken_index_is_told(text: str, file: Path, tmp_pa
     assert done.returncode == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+@pytest.mark.parametrize("arguments", [[], ["LICENSE"]], ids=["serving", "uploading"])
+def test_an_output_that_takes_no_more_is_told_in_one_line(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "local", *arguments],
+            cwd=ROOT, env=bare_environment(), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (1, "local: standard output: no space left on device\n")
+
+
 def test_ctrl_c_while_uploading_is_exit_130_without_a_trace(file: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         command = [sys.executable, "-m", "local", str(file)]

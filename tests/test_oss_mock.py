@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -218,6 +220,31 @@ def test_a_folder_is_for_one_stand_in_at_a_time(tmp_path: Path) -> None:
     first.close()
     first.close()
     Oss([BUCKET], data=tmp_path).close()
+
+
+@contextlib.contextmanager
+def somebody_else() -> Iterator[None]:
+    """Root may write everywhere."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_first_upload() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path is within a folder that is root's alone
+        (Path(folder) / ".incoming").mkdir()
+        for read_only in (Path(folder) / ".incoming", Path(folder)):
+            read_only.chmod(0o555)
+
+        with somebody_else(), pytest.raises(PermissionError):
+            Oss([BUCKET], data=Path(folder))
+
+        Path(folder).chmod(0o700)
 
 
 def test_a_folder_with_other_peoples_files_is_left_as_it_is(tmp_path: Path) -> None:
