@@ -298,36 +298,37 @@ def test_an_expired_url_is_told_apart(program, cloud, tmp_path):
     assert put(program, ask(there, key="a.txt", contentType="text/plain"), file) == 3
 
 
+def java(classes, name, source, *arguments, cwd):
+    """What a program of one class says and how it ends; the uploader is in `classes`."""
+    (cwd / f"{name}.java").write_text(source)
+    path = f"{cwd}:{classes}"
+    subprocess.run(["javac", "-cp", path, "-d", ".", f"{name}.java"], cwd=cwd, check=True, timeout=60)
+    command = ["java", "-cp", path, name, *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
+
+
 @pytest.mark.parametrize(
     ("client", "source"), [("java", JAVA_WITHOUT), ("android", ANDROID_WITHOUT)], indirect=["client"]
 )
 def test_a_caller_need_not_know_of_authorizations(client, source, cloud, tmp_path):
     """The other languages have optional arguments."""
     there = cloud()
-    (tmp_path / "Without.java").write_text(source)
-    classes = f"{tmp_path}:{CLIENTS / client}/build"
-    subprocess.run(["javac", "-cp", classes, "-d", ".", "Without.java"], cwd=tmp_path, check=True, timeout=60)
+    build = CLIENTS / client / "build"
 
-    command = ["java", "-cp", classes, "Without", there.function, "Without.java"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60)
+    done = java(build, "Without", source, there.function, "Without.java", cwd=tmp_path)
 
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert list(there.oss.objects) == [done.stdout.decode().strip()]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(there.oss.objects) == [done.stdout.strip()]
     assert ["Authorization" in headers for headers in there.heard] == [False, False]
 
 
 @pytest.mark.parametrize("client", ["android"], indirect=True)
 def test_an_app_may_cancel(client, cloud, big, tmp_path):
     there = cloud()
-    (tmp_path / "Cancel.java").write_text(CANCEL)
-    classes = f"{tmp_path}:{CLIENTS / client}/build"
-    subprocess.run(["javac", "-cp", classes, "-d", ".", "Cancel.java"], cwd=tmp_path, check=True, timeout=60)
 
-    done = subprocess.run(
-        ["java", "-cp", classes, "Cancel", there.function, big.file], capture_output=True, timeout=60
-    )
+    done = java(CLIENTS / client / "build", "Cancel", CANCEL, there.function, big.file, cwd=tmp_path)
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"callbacks: cancelled\n", b"")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "callbacks: cancelled\n", "")
     assert there.oss.objects == {}
 
 
@@ -375,14 +376,8 @@ class Failing {
 @pytest.mark.parametrize("client", ["android"], indirect=True)
 def test_an_interrupted_thread_and_a_failing_source_are_told_as_what_they_are(client, cloud, big, tmp_path):
     there = cloud()
-    (tmp_path / "Failing.java").write_text(FAILING)
-    classes = f"{tmp_path}:{CLIENTS / client}/build"
-    subprocess.run(["javac", "-cp", classes, "-d", ".", "Failing.java"], cwd=tmp_path, check=True, timeout=60)
 
-    done = subprocess.run(
-        ["java", "-cp", classes, "Failing", there.function, big.file],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    done = java(CLIENTS / client / "build", "Failing", FAILING, there.function, big.file, cwd=tmp_path)
 
     assert done.stdout.splitlines() == ["interrupted true", "not yours any more"], done.stderr
     assert there.oss.objects == {}

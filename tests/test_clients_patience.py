@@ -22,6 +22,7 @@ from tests.surroundings import ROOT
 from tests.test_clients import CLIENTS, ENVIRONMENT, MEGABYTES_64, TOOLS, answering, build, reply
 from tests.test_clients import big as big
 from tests.test_clients import serving as serving
+from tests.test_clients_library import java
 
 #: What stands in the sources, in seconds: how long an answer to the question may take, and how long nothing
 #: may move. What the tests write for both.
@@ -284,14 +285,8 @@ class Readers {
 def test_java_does_not_read_on_when_it_has_given_up(hasty, names, tmp_path):
     if "java" not in names:
         pytest.skip("java needs a JDK")
-    (tmp_path / "Readers.java").write_text(READERS)
-    classes = f"{tmp_path}:{hasty}/java/build"
-    subprocess.run(["javac", "-cp", classes, "-d", ".", "Readers.java"], cwd=tmp_path, check=True, timeout=60)
     with listening(answer_half) as storage:
-        done = subprocess.run(
-            ["java", "-cp", classes, "Readers", storage + "/k"],
-            cwd=tmp_path, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+        done = java(hasty / "java" / "build", "Readers", READERS, storage + "/k", cwd=tmp_path)
 
     assert done.stdout == "gave up"
 
