@@ -315,12 +315,11 @@ def hear_late(connection):
 
 
 def test_behind_a_proxy_too(hasty_python, serving, big, https):
-    with (
-        listening(
-            lambda connection: hear_late(https.context.wrap_socket(connection, server_side=True))
-        ) as there,
-        listening(pass_on) as proxy,
-    ):
+    def storage(connection):
+        with https.context.wrap_socket(connection, server_side=True) as encrypted:
+            hear_late(encrypted)
+
+    with listening(storage) as there, listening(pass_on) as proxy:
         url = f"https://storage.test:{there.rpartition(':')[2]}/k"
         ends = all_run(
             hasty_python, ["python"], big.file, serving(answering(url=url)), HTTPS_PROXY=proxy, **https.trust
