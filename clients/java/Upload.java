@@ -24,6 +24,7 @@ import java.util.concurrent.Flow;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -173,8 +174,8 @@ public final class Upload {
         }
     }
 
-    /** The body, noting in {@code moved} when something of it was sent last. */
-    private static BodyPublisher watched(BodyPublisher body, AtomicLong moved, Progress progress) {
+    /** The body, noting in {@code moved} when something of it was sent last; it breaks off when all is {@code over}. */
+    private static BodyPublisher watched(BodyPublisher body, AtomicLong moved, AtomicBoolean over, Progress progress) {
         return new BodyPublisher() {
             @Override
             public long contentLength() {
@@ -185,14 +186,21 @@ public final class Upload {
             public void subscribe(Flow.Subscriber<? super ByteBuffer> subscriber) {
                 body.subscribe(new Flow.Subscriber<>() {
                     private long sent;
+                    private Flow.Subscription subscription;
 
                     @Override
                     public void onSubscribe(Flow.Subscription subscription) {
+                        this.subscription = subscription;
                         subscriber.onSubscribe(subscription);
                     }
 
                     @Override
                     public void onNext(ByteBuffer chunk) {
+                        if (over.get()) { // before Java 16, to cancel the exchange ends nothing
+                            subscription.cancel();
+                            subscriber.onError(new IOException("given up"));
+                            return;
+                        }
                         sent += chunk.remaining();
                         moved.set(System.nanoTime());
                         if (progress != null) {
@@ -254,11 +262,12 @@ public final class Upload {
             throw new IOException("the address is not http or https");
         }
         AtomicLong moved = new AtomicLong(System.nanoTime());
+        AtomicBoolean over = new AtomicBoolean();
         HttpRequest request;
         try {
-            HttpRequest.Builder builder = HttpRequest.newBuilder(URI.create(url)).method(method, watched(body, moved, progress));
+            HttpRequest.Builder builder = HttpRequest.newBuilder(URI.create(url));
             headers.forEach(builder::header);
-            request = builder.build();
+            request = builder.method(method, watched(body, moved, over, progress)).build();
         } catch (IllegalArgumentException error) {
             throw new IOException("the URL or a header cannot be sent"); // its message quotes the URL, and that is a secret
         }
@@ -273,6 +282,7 @@ public final class Upload {
             String reason = error instanceof ConnectException ? "could not connect" : reason(error);
             throw new IOException("no answer from " + host(url) + ": " + reason);
         } finally {
+            over.set(true);
             if (response != null) {
                 response.thenAccept(Upload::close); // a reader of it that waits for more ends
                 response.cancel(true); // from Java 16 on it closes the connection, if there is still one
