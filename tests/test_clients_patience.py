@@ -231,9 +231,13 @@ def test_a_storage_that_hears_nothing_more_is_not_waited_for_for_ever(hasty, nam
 def test_nor_is_one_over_https(hasty, names, serving, big, https):
     """Some can be stopped while they write to a socket, but not while they encrypt for it."""
     held = []
-    with listening(
-        lambda connection: held.append(https.context.wrap_socket(connection, server_side=True))
-    ) as storage:
+
+    def never_read(connection):
+        # Node.js connects anew once it has given up, and may end before that connection is made.
+        with contextlib.suppress(OSError):
+            held.append(https.context.wrap_socket(connection, server_side=True))
+
+    with listening(never_read) as storage:
         ends = all_run(
             hasty,
             [name for name in names if name in ("curl", "java", "go", "python", "node", "android")],
@@ -245,7 +249,7 @@ def test_nor_is_one_over_https(hasty, names, serving, big, https):
 
     for connection in held:
         connection.close()
-    assert len(held) >= len(ends)  # Node.js connects anew once it has given up
+    assert len(held) >= len(ends)
     assert gave_up(ends)
 
 
