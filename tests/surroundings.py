@@ -1,10 +1,11 @@
-"""The tests' own environment, without what the function reads from it; the Node.js packages they need."""
+"""The tests' own environment, without what the function reads from it; packages beside the lock's."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,17 @@ PREFIXES = ("OSS_", "UPLOAD_", "CORS_", "ALIBABA_CLOUD_", "FC_")
 
 def bare_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(PREFIXES)}
+
+
+def fetched(requirement: str) -> Path:
+    """Where a package of this version is, installed once, alone."""
+    folder = ROOT / "build" / requirement.replace("==", "-")
+    if not folder.exists():
+        install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"]
+        subprocess.run(
+            [sys.executable, *install, folder, requirement], check=True, capture_output=True, timeout=300
+        )
+    return folder
 
 
 def node_packages() -> Path:

